@@ -1,0 +1,1 @@
+"""Facts about cloudchat, shown through its public seams."""
