@@ -1,0 +1,32 @@
+"""`nox` is the test command: everything that must hold, in virtualenvs of its own.
+
+`nox -s tests -- tests/core -x` hands what follows `--` to pytest.
+"""
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, and the one direction of dependencies."""
+    session.install("-e", ".[testing,dev]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests with branch coverage; the core must be covered to the last branch."""
+    session.install("-e", ".[testing,dev]")
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("coverage", "erase")
+    session.run("pytest", "--cov", "--cov-report=", "--numprocesses=2")
+    session.run("coverage", "report", "--include=src/cloudchat_core/*", "--fail-under=100")
