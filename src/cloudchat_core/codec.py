@@ -1,0 +1,148 @@
+"""Bytes to commands, records to bytes and back.
+
+Strict: what comes from outside either becomes a command or raises `RefusedError` with a code of the protocol, whatever it
+is. What comes from our own log is trusted, except that a damaged record raises `LocalProtocolError` and names itself.
+"""
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from cloudchat_core.commands import ClientCommand, Command, Join
+from cloudchat_core.errors import Code, LocalProtocolError, RefusedError
+from cloudchat_core.events import AnyEvent, Private, Record
+
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z", re.ASCII)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,128}\Z", re.ASCII)
+_TYPES = {kind.__struct_config__.tag: kind for kind in ClientCommand.__args__}
+
+_encoder = msgspec.json.Encoder()
+_canonical = msgspec.json.Encoder(order="deterministic")
+_decode_command = msgspec.json.Decoder(ClientCommand).decode
+_decode_any = msgspec.json.Decoder().decode
+_decode_event = msgspec.json.Decoder(AnyEvent).decode
+_decode_private = msgspec.json.Decoder(Private).decode
+
+encode = _encoder.encode
+"""Encode one frame, event or resource as JSON (UTF-8, no spaces)."""
+
+
+def decode_json(data: bytes | str) -> Any:
+    """Read strict JSON (no NaN, no lone surrogates); raises `RefusedError` with `bad_json`."""
+    try:
+        return _decode_any(data)
+    except RecursionError:
+        raise RefusedError(Code.BAD_JSON, "the JSON is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise RefusedError(Code.BAD_JSON, f"this is not JSON: {error}") from None
+
+
+def decode_command(data: bytes | str) -> ClientCommand:
+    """Read one command.
+
+    Raises `RefusedError`: `bad_json` (not JSON), `bad_frame` (no object), `unknown_type`, or `bad_command` (a missing or
+    wrong field, or `id`); its `command_id` is the command's id where it could be read.
+    """
+    try:
+        command = _decode_command(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise _explain(decode_json(data), error) from None
+    if not _ID.match(command.id):
+        raise RefusedError(Code.BAD_COMMAND, "`id` must be 1 to 64 of A-Z a-z 0-9 . _ : -")
+    return command
+
+
+def command_from(value: object) -> ClientCommand:
+    """Turn decoded JSON into a command, as `decode_command` does."""
+    try:
+        command: ClientCommand = msgspec.convert(value, ClientCommand)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _explain(value, error) from None
+    if not _ID.match(command.id):
+        raise RefusedError(Code.BAD_COMMAND, "`id` must be 1 to 64 of A-Z a-z 0-9 . _ : -")
+    return command
+
+
+def _explain(value: object, error: Exception) -> RefusedError:
+    """Say what is wrong with `value`, which is JSON but no command."""
+    if not isinstance(value, dict):
+        return RefusedError(Code.BAD_FRAME, "a command is a JSON object")
+    given = value.get("id")
+    command_id = given if isinstance(given, str) and _ID.match(given) else None
+    kind = value.get("type")
+    if command_id is None:
+        return RefusedError(Code.BAD_COMMAND, "a command has an `id`: 1 to 64 of A-Z a-z 0-9 . _ : -")
+    if not isinstance(kind, str):
+        return RefusedError(Code.BAD_COMMAND, "a command has a `type`, a string", command_id)
+    if kind not in _TYPES:
+        return RefusedError(Code.UNKNOWN_TYPE, f"there is no command of this type; there are: {', '.join(_TYPES)}", command_id)
+    return RefusedError(Code.BAD_COMMAND, f"this is no {kind} command: {error}", command_id)
+
+
+def valid_command_id(text: str) -> bool:
+    """Tell whether `text` may stand as a command's `id`."""
+    return _ID.match(text) is not None
+
+
+def token_hash(token: str) -> str | None:
+    """Return the scope of a participation token: its SHA-256 in hexadecimal. None: it is malformed.
+
+    The token itself is a secret (at least 128 random bits) and is kept nowhere.
+    """
+    return hashlib.sha256(token.encode()).hexdigest() if _TOKEN.match(token) else None
+
+
+def content_hash(command: Command) -> str:
+    """Return what tells a command's content apart: everything decoded but its `id`, and a `join`'s `token` and `feed`."""
+    content = msgspec.structs.replace(command, id="")
+    if isinstance(content, Join):
+        content = msgspec.structs.replace(content, token=None, feed=None)
+    return hash_json(content)
+
+
+def hash_json(value: object) -> str:
+    """Return 128 bits of SHA-256 over the canonical JSON of `value`, in hexadecimal."""
+    return hashlib.sha256(_canonical.encode(value)).hexdigest()[:32]
+
+
+def encode_event(record: Record) -> bytes:
+    """Return the public event of a record as JSON, or nothing where the record is private."""
+    return _encoder.encode(record.event) if record.event.topic else b""
+
+
+class StoredRecord(msgspec.Struct, frozen=True):
+    """A record as a log keeps it.
+
+    `kind` is the event's type, `topic` its topic (empty: private), `body` its JSON exactly as feeds show it (also of
+    private events, which none does), `private` the JSON of the private part.
+    """
+
+    offset: int
+    at: int
+    kind: str
+    topic: str
+    body: bytes
+    private: bytes
+
+
+def store(record: Record) -> StoredRecord:
+    """Encode a record for the log."""
+    event = record.event
+    return StoredRecord(
+        record.offset,
+        record.at,
+        str(event.__struct_config__.tag),
+        event.topic,
+        _encoder.encode(event),
+        _encoder.encode(record.private),
+    )
+
+
+def load(stored: StoredRecord) -> Record:
+    """Decode a record from the log; `LocalProtocolError` names the offset of one that is damaged."""
+    try:
+        return Record(stored.offset, stored.at, _decode_event(stored.body), _decode_private(stored.private))
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise LocalProtocolError(f"the log's record {stored.offset} ({stored.kind}) is damaged: {error}") from error
