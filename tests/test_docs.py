@@ -1,0 +1,75 @@
+"""What README and the documents say is so: examples run, links lead somewhere, drawn parts are current."""
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudchat_core.errors import Code
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def name(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
+
+
+def examples() -> list[tuple[str, str]]:
+    return [
+        (f"{name(document)}:{number}", body)
+        for document in DOCUMENTS
+        for number, (language, body) in enumerate(FENCE.findall(document.read_text()))
+        if language == "python"
+    ]
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", document.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(("where", "example"), examples(), ids=[where for where, _ in examples()])
+def test_an_example_runs_and_prints_what_its_comments_say(where: str, example: str) -> None:
+    promised = re.findall(r"^\s*print\(.*\)  # (.+)$", example, re.MULTILINE)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(example, where, "exec"), {"__name__": "__main__"})
+    assert printed.getvalue().splitlines() == promised
+
+
+def test_readme_has_a_library_example() -> None:
+    assert any(where.startswith("README.md") for where, _ in examples())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", document.read_text()))
+    for link in (link for link in links if "://" not in link):
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_drawn_parts_are_current() -> None:
+    ran = subprocess.run(
+        [sys.executable, ROOT / "docs/generate.py", "--check"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_protocol_explains_every_error_code() -> None:
+    table = (ROOT / "docs/protocol.md").read_text().partition("## 9. Errors")[2]
+    explained = set(re.findall(r"^\| `(\w+)` \| \d{3} \|", table, re.MULTILINE))
+    assert explained == set(Code)
