@@ -46,7 +46,7 @@ def decode_command(data: bytes | str) -> ClientCommand:
     wrong field, or `id`); its `command_id` is the command's id where it could be read.
     """
     try:
-        command = _decode_command(data)
+        command: ClientCommand = _decode_command(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise _explain(decode_json(data), error) from None
     if not _ID.match(command.id):

@@ -1,0 +1,185 @@
+"""The workspace: one immutable value, and `evolve`, which moves it on by one record.
+
+`evolve` only copies what stands in the record and never raises: whatever had to be looked up was looked up by `decide`
+(`decide.py`) and written into the record. So live state, replayed state and snapshot plus tail are the same value.
+The state is immutable so that a batch whose append fails is dropped by forgetting it.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from cloudchat_core.cursor import Epoch, epoch_at, format_cursor, parse_cursor
+from cloudchat_core.events import (
+    Accepted,
+    AnyInstanceEvent,
+    Created,
+    Failed,
+    Forgotten,
+    InstanceEvent,
+    Joined,
+    Left,
+    Message,
+    Opened,
+    Received,
+    Record,
+    Redacted,
+    Removed,
+)
+from cloudchat_core.frames import Ack, InstanceView, OperationRef
+from cloudchat_core.history import OrderedMap
+from cloudchat_core.instances import ABSENT, RUNNING, STOPPED, TRANSITIONS, Instance, Operation
+from cloudchat_core.memory import Memories
+from cloudchat_core.nicknames import Participation, Registry
+
+RECENT: Final = 50
+"""How many messages, and how many instance events, a snapshot shows (protocol)."""
+
+EPOCHS: Final = 1_000
+"""How many openings of the log are on record; a cursor from before them is answered by a gap."""
+
+
+class Authored(msgspec.Struct, frozen=True):
+    """A message and the scope that wrote it."""
+
+    message: Message
+    author: str
+
+
+class Workspace(msgspec.Struct, frozen=True):
+    """Everything that the log's records up to `offset` amount to; `at` (ms) is the newest record's time."""
+
+    offset: int = 0
+    at: int = 0
+    epochs: tuple[Epoch, ...] = ()
+    participants: Registry = Registry()
+    messages: OrderedMap[int, Authored] = OrderedMap()
+    worklog: OrderedMap[int, AnyInstanceEvent] = OrderedMap()
+    instances: OrderedMap[str, Instance] = OrderedMap()
+    operations: OrderedMap[str, Operation] = OrderedMap()
+    finished: OrderedMap[str, Operation] = OrderedMap()
+    memories: Memories = Memories()
+
+    @property
+    def epoch(self) -> str:
+        """The name of the epoch that new records belong to; empty before the log was first opened."""
+        return self.epochs[-1].name if self.epochs else ""
+
+    @property
+    def cursor(self) -> str:
+        """The cursor of the log's head."""
+        return self.cursor_at(self.offset)
+
+    def cursor_at(self, offset: int) -> str:
+        """Return the cursor of `offset`, in the epoch it was appended in."""
+        return format_cursor(epoch_at(self.epochs, offset), offset) if self.epochs else format_cursor("0", offset)
+
+    def present(self, scope: str) -> bool:
+        """Tell whether the token with this hash holds a nickname."""
+        return self.participants.participation(scope) is not None
+
+    def operation_of(self, instance: Instance) -> Operation | None:
+        """Return the operation that is under way on `instance`."""
+        return None if instance.operation is None else self.operations.get(instance.operation)
+
+    def view_of(self, instance: Instance) -> InstanceView:
+        """Return what everybody may see of `instance` now."""
+        operation = self.operation_of(instance)
+        return instance.view(None if operation is None else operation.ref())
+
+    def listed(self) -> list[InstanceView]:
+        """Return the instances that exist, oldest first: from `created` on until `removed`."""
+        return [self.view_of(instance) for instance in self.instances.values() if instance.state != ABSENT]
+
+
+def evolve(state: Workspace, record: Record) -> Workspace:
+    """Return the workspace after `record`; never raises for a record that `decide` made."""
+    event, private = record.event, record.private
+    changes: dict[str, Any] = {"offset": record.offset, "at": max(state.at, record.at)}
+    match event:
+        case Joined():
+            changes["participants"] = state.participants.claim(
+                private.holder, Participation(event.nickname, private.key, event.at, record.offset)
+            )
+        case Left():
+            changes["participants"] = state.participants.release(private.holder)
+            changes["memories"] = state.memories.touch(private.holder, record.at)
+        case Message():
+            changes["messages"] = state.messages.set(record.offset, Authored(event, private.holder)).newest(RECENT)
+        case Redacted():
+            changes["messages"] = _redact(state.messages, event.message)
+        case Received():
+            changes |= _begin(state, record, event)
+        case InstanceEvent():
+            changes |= _finish(state, record, event)
+        case Opened():
+            changes["epochs"] = (*state.epochs, Epoch(event.epoch, record.offset))[-EPOCHS:]
+        case Forgotten():
+            changes["memories"] = state.memories.forget(event, state.present)
+        case Accepted():
+            pass
+    if private.memory is not None:
+        memory = private.memory
+        memories = changes.get("memories", state.memories)
+        changes["memories"] = memories.remember(memory, memory.ack or Ack(memory.id, event.cursor), record.at)
+    return msgspec.structs.replace(state, **changes)
+
+
+def _redact(messages: OrderedMap[int, Authored], cursor: str) -> OrderedMap[int, Authored]:
+    parsed = parse_cursor(cursor)
+    known = None if parsed is None else messages.get(parsed[1])
+    if parsed is None or known is None:
+        return messages
+    return messages.set(parsed[1], Authored(redact_message(known.message), known.author))
+
+
+def redact_message(message: Message) -> Message:
+    """Return `message` as it stands once its text was taken back."""
+    return msgspec.structs.replace(message, text="", redacted=True)
+
+
+def _begin(state: Workspace, record: Record, event: Received) -> dict[str, Any]:
+    ref, view, private = event.operation, event.instance, record.private
+    operation = Operation(
+        ref.id, event.command, view.id, event.by, record.at, private.deadline, private.expected, private.spec
+    )
+    known = state.instances.get(view.id) or Instance(view.id, name=view.name if isinstance(view.name, str) else None)
+    return {
+        "worklog": state.worklog.set(record.offset, event).newest(RECENT),
+        "operations": state.operations.set(ref.id, operation),
+        "instances": state.instances.set(view.id, msgspec.structs.replace(known, operation=ref.id)),
+    }
+
+
+def _finish(state: Workspace, record: Record, event: AnyInstanceEvent) -> dict[str, Any]:
+    view, ref = event.instance, event.operation
+    worklog = state.worklog.set(record.offset, event).newest(RECENT)
+    instance, operation = state.instances.get(view.id), state.operations.get(ref.id)
+    if instance is None or operation is None:
+        return {"worklog": worklog}
+    failed = isinstance(event, Failed)
+    done = msgspec.structs.replace(
+        operation,
+        outcome=str(event.__struct_config__.tag),
+        reason=event.reason if isinstance(event, Failed) else "",
+        detail=event.detail if isinstance(event, Failed) else "",
+        done_at=record.at,
+        spec=None,
+    )
+    state_after = instance.state if failed else TRANSITIONS.get((instance.state, operation.command), (instance.state,))[0]
+    finished = state.finished
+    for old in record.private.forget_operations:
+        finished = finished.delete(old)
+    if state_after == ABSENT:
+        instances = state.instances.delete(view.id)
+    else:
+        created_at = event.at if isinstance(event, Created) else instance.created_at
+        instances = state.instances.set(
+            view.id, msgspec.structs.replace(instance, state=state_after, operation=None, created_at=created_at)
+        )
+    return {
+        "worklog": worklog,
+        "operations": state.operations.delete(ref.id),
+        "finished": finished.set(ref.id, done),
+        "instances": instances,
+    }
