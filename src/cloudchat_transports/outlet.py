@@ -1,0 +1,449 @@
+"""One connection's way out (and in): every byte of a connection, ours and the libraries', goes through its `Outlet`.
+
+Theory of operation. A connection is a cursor, not a queue. What an `Outlet` has still to write is, in this order,
+
+1. `_rest`: what is left of the one piece that the kernel cut. Nothing may come before it, or a frame would be split.
+2. `_queue`: whole pieces that were handed in meanwhile: direct answers (`write`, bounded by `Limits.direct`) and the
+   bytes of libraries (`send_all`, whose callers wait: that is their bound). First in, first out.
+3. the feed: what `source` has after `cursor`. It is shared by all connections and asked for again each time, so a
+   reader that does not keep up costs one cut frame and an integer, however far it is behind.
+
+As long as the kernel takes everything there is no task: `write` and `push` are one system call each. When it refuses
+(`stalled`), one task for this connection waits until the socket is writable, works through the three in order, and
+ends. A cursor that fell out of the shared window is served by the same task: `refill` reads a page from the log, which
+is written as a cut frame would be; then the window is asked again. There is no `await` between "nothing is left" and
+"no longer stalled", so nothing that is published meanwhile can be passed over.
+
+A connection ends in one of three ways. `aclose()` writes out what is queued, says FIN, and reads on until the peer has
+closed too, all within `LINGER`: closing a socket with unread bytes resets the connection and destroys the last frame
+before the peer reads it (RFC 9112 §9.6, RFC 6455 §7.1.1). `end()` is for a reader that took nothing for too long: the
+backlog is dropped, `last_words` are put behind the cut frame, and whoever reads from the outlet is woken with
+`trio.ClosedResourceError` to call `aclose()`. `abort()` closes at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cloudchat_core.limits import Limits
+
+LINGER = 2.0
+"""Seconds in which a closing connection may still take its last bytes (nginx: lingering_timeout, 5 s)."""
+
+RECEIVE = 16_384
+"""Bytes asked for in one read: more than most clients ever send at once."""
+
+_RESET = struct.pack("ii", 1, 0)
+_log = logging.getLogger(__name__)
+
+StartSoon: TypeAlias = "Callable[[Callable[[], Awaitable[Any]]], None]"
+Refill: TypeAlias = "Callable[[int], Awaitable[tuple[bytes, int]]]"
+Piece: TypeAlias = "bytes | bytearray | memoryview"
+
+
+class Source(Protocol):
+    """A shared run of framed events: `cloudchat_core.feed.View`, as far as an outlet needs it."""
+
+    @property
+    def head(self) -> int:
+        """The cursor of a reader that has seen everything."""
+        ...
+
+    def since(self, cursor: int) -> tuple[bytes, int] | None:
+        """Return framed events after `cursor` and the cursor after them; None: it fell out of the window."""
+        ...
+
+    def split(self, cursor: int, written: int) -> tuple[int, bytes]:
+        """Return, when `written` bytes of `since(cursor)` went out, the cursor and the rest of the cut frame."""
+        ...
+
+
+class Outlet(trio.abc.HalfCloseableStream):
+    """A TCP connection as a Trio stream, with synchronous writes that never split or overtake a frame.
+
+    `sock` is a connected, non-blocking socket, which the outlet owns from now on. `start_soon` (a nursery's) must
+    outlive the connection: it runs the task of a stalled reader. `head` is what was read from the socket already and
+    is to be read again.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_direct",
+        "_ended",
+        "_finishing",
+        "_gone",
+        "_head",
+        "_limits",
+        "_peer_done",
+        "_queue",
+        "_refill",
+        "_rest",
+        "_rest_done",
+        "_said_eof",
+        "_sock",
+        "_start_soon",
+        "cursor",
+        "fd",
+        "last_words",
+        "peer",
+        "source",
+        "stalled",
+        "wrote_at",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        start_soon: StartSoon,
+        limits: Limits,
+        head: bytes = b"",
+        peer: str = "",
+    ) -> None:
+        self._sock = sock
+        self._start_soon = start_soon
+        self._limits = limits
+        self._head = head
+        self._rest: Piece = b""
+        self._rest_done: trio.Event | None = None
+        self._queue: deque[tuple[Piece, trio.Event | None]] = deque()
+        self._direct = 0
+        self._refill: Refill | None = None
+        self._gone: trio.Event | None = None
+        self._closing = self._finishing = self._ended = self._peer_done = self._said_eof = False
+        self.fd = sock.fileno()
+        """The file descriptor; -1 once the connection is closed."""
+        self.peer = peer
+        """The peer's address, as rates per address count it."""
+        self.source: Source | None = None
+        """The feed that this connection follows; None: none."""
+        self.cursor = 0
+        """The offset of the last event that was written, or begun."""
+        self.stalled = False
+        """The kernel takes no more: a task writes on when it does."""
+        self.last_words = b""
+        """What a reader that was given up on is told, if it still listens: a close frame, say."""
+        self.wrote_at = 0.0
+        """When the feed last wrote (`trio.current_time()` of the sweep)."""
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, for those who ask it for addresses (Hypercorn does)."""
+        return self._sock
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed or closing: nothing that is written now is sent."""
+        return self._closing
+
+    # ------------------------------------------------------------------ direct answers
+
+    def write(self, data: bytes) -> None:
+        """Write a whole piece (frames), after all that was written before; never blocks, never raises.
+
+        What the kernel refuses is kept, up to `Limits.direct` bytes; a reader that lets more pile up is given up on.
+        On a closed connection nothing happens.
+        """
+        if self._closing:
+            return
+        if not self.stalled:
+            self._send(data, None)
+            return
+        self._direct += len(data)
+        if self._direct > self._limits.direct:
+            self.end()
+        else:
+            self._queue.append((data, None))
+
+    def _send(self, data: Piece, done: trio.Event | None) -> bool:
+        """Write from a standing start; what is left becomes the rest, and the connection stalled."""
+        try:
+            written = os.write(self.fd, data)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            self.abort()
+            return False
+        if written == len(data):
+            return True
+        self._rest, self._rest_done = memoryview(data)[written:], done
+        self._stall()
+        return False
+
+    # ------------------------------------------------------------------ the feed
+
+    def follow(self, source: Source, cursor: int, refill: Refill) -> None:
+        """Write from now on what `source` has after `cursor`; `refill` reads a page where it no longer has it."""
+        if self._closing:
+            return
+        self.source, self.cursor, self._refill = source, cursor, refill
+        self.wrote_at = trio.current_time()
+
+    def unfollow(self) -> None:
+        """Write no further event; a frame that was begun is still finished."""
+        self.source = self._refill = None
+
+    def push(self, now: float) -> bool:
+        """Write what is new in the feed with one system call; True: there is more, and the kernel may take it.
+
+        `now` is `trio.current_time()`, read once for a whole sweep.
+        """
+        source = self.source
+        if source is None or self.stalled or self.cursor == source.head:
+            return False
+        hit = source.since(self.cursor)
+        if hit is None:
+            self._stall()
+            return False
+        try:
+            return self._write_feed(source, *hit, now)
+        except BlockingIOError:
+            self._stall()
+        except OSError:
+            self.abort()
+        return False
+
+    def _write_feed(self, source: Source, data: bytes, cursor: int, now: float) -> bool:
+        written = os.write(self.fd, data) if data else 0
+        if written == len(data):
+            self.cursor = cursor
+            if data:
+                self.wrote_at = now
+            return cursor != source.head
+        self.cursor, self._rest = source.split(self.cursor, written)
+        if not self.stalled:
+            self._stall()
+        return False
+
+    # ------------------------------------------------------------------ the task of a stalled reader
+
+    def _stall(self) -> None:
+        self.stalled = True
+        self._start_soon(self._drain)
+
+    async def _drain(self) -> None:
+        """Write on until nothing is left, or the connection is no more."""
+        try:
+            while self.fd >= 0:
+                try:
+                    self._flush()
+                    source = self.source
+                    if source is None or self.cursor == source.head:
+                        self.stalled = False
+                        return
+                    hit = source.since(self.cursor)
+                    if hit is not None:
+                        self._write_feed(source, *hit, trio.current_time())
+                        # A long way to catch up must not keep the others waiting.
+                        await trio.lowlevel.checkpoint()
+                        continue
+                except BlockingIOError:
+                    await self._writable()
+                except OSError:
+                    self.abort()
+                else:
+                    await self._read_page(source)
+        except Exception:  # noqa: BLE001 - whatever it was, it is this connection's alone
+            # A page that cannot be read, say. The client comes back with its cursor; the others notice nothing.
+            _log.exception("connection from %s ended", self.peer)
+            self.abort()
+
+    def _flush(self) -> None:
+        """Write the rest and the queue; `BlockingIOError` where the kernel refuses."""
+        while True:
+            if self._rest:
+                written = os.write(self.fd, self._rest)
+                self._rest = memoryview(self._rest)[written:]
+                if self._rest:
+                    continue
+                self._rest = b""
+            if self._rest_done is not None:
+                self._rest_done.set()
+                self._rest_done = None
+            if not self._queue:
+                return
+            self._rest, self._rest_done = self._queue.popleft()
+            if self._rest_done is None:
+                self._direct -= len(self._rest)
+
+    async def _writable(self) -> None:
+        limit = LINGER if self._closing else self._limits.stalled
+        with trio.move_on_after(limit) as waiting:
+            try:
+                await trio.lowlevel.wait_writable(self._sock)
+            except trio.ClosedResourceError:
+                return  # closing has begun: what is left has `LINGER` to go out
+        if waiting.cancelled_caught:
+            if self._closing:
+                self.abort()
+            else:
+                self.end()
+
+    async def _read_page(self, source: Source) -> None:
+        assert self._refill is not None, "a source that is followed has its refill"  # noqa: S101
+        page, cursor = await self._refill(self.cursor)
+        if self.source is source:
+            self._rest, self.cursor = page, cursor
+
+    # ------------------------------------------------------------------ the stream API
+
+    async def send_all(self, data: Piece) -> None:
+        """Write `data` as one piece behind all that was written before, and wait until the kernel has it."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._closing or self._said_eof:
+            raise trio.ClosedResourceError("this connection is closed")
+        if not self.stalled:
+            done = trio.Event()
+            if self._send(data, done):
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return
+        else:
+            done = trio.Event()
+            self._queue.append((data, done))
+        await self._written(done)
+        if self.fd < 0 or self._ended:
+            raise trio.BrokenResourceError("the connection was lost")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until nothing is queued."""
+        if self._closing:
+            raise trio.ClosedResourceError("this connection is closed")
+        if self.stalled:
+            await self._flushed()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    async def _flushed(self) -> None:
+        done = trio.Event()
+        self._queue.append((b"", done))
+        await self._written(done)
+
+    async def _written(self, done: trio.Event) -> None:
+        if self.fd >= 0:
+            await done.wait()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return what has come, `b""` when the peer will send no more; always lets others run."""
+        if self._closing:
+            raise trio.ClosedResourceError("this connection is closed")
+        if self._head:
+            data, self._head = self._head[:max_bytes], self._head[max_bytes or len(self._head) :]
+            await trio.lowlevel.checkpoint()
+            return data
+        await trio.lowlevel.checkpoint_if_cancelled()
+        waited = False
+        while not self._closing:
+            try:
+                data = self._sock.recv(max_bytes or RECEIVE)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._sock)
+                waited = True
+            except OSError as error:
+                self.abort()
+                raise trio.BrokenResourceError("the connection was lost") from error
+            else:
+                self._peer_done = not data
+                if not waited:
+                    # A client that always has something to say must not keep the others from being heard.
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+        raise trio.ClosedResourceError("this connection is closed")
+
+    async def send_eof(self) -> None:
+        """Say that nothing more will be sent, after what is queued."""
+        if self._closing:
+            raise trio.ClosedResourceError("this connection is closed")
+        if self.stalled:
+            await self._flushed()
+        else:
+            await trio.lowlevel.checkpoint()
+        self._say_eof()
+
+    def _say_eof(self) -> None:
+        if self._said_eof or self.fd < 0:
+            return
+        self._said_eof = True
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.abort()
+
+    # ------------------------------------------------------------------ ends
+
+    def end(self) -> None:
+        """Give up on a reader that does not keep up; whoever reads from this outlet is woken to close it."""
+        if self._closing:
+            return
+        self._closing = self._ended = True
+        self.unfollow()
+        waiting = [done for _, done in self._queue if done is not None]
+        self._queue.clear()
+        if self.last_words:
+            self._queue.append((self.last_words, None))
+        for done in waiting:
+            done.set()
+        trio.lowlevel.notify_closing(self._sock)
+
+    async def aclose(self) -> None:
+        """Write out what is queued, say FIN, and wait for the peer's: all within `LINGER` seconds."""
+        if self._finishing or self.fd < 0:
+            await trio.lowlevel.checkpoint()
+            return
+        self._closing = self._finishing = True
+        self.unfollow()
+        trio.lowlevel.notify_closing(self._sock)
+        try:
+            with trio.move_on_after(LINGER):
+                if self.stalled:
+                    await self._flushed()
+                self._say_eof()
+                await self._discard()
+        finally:
+            self.abort()
+
+    async def _discard(self) -> None:
+        while self.fd >= 0 and not self._peer_done:
+            try:
+                self._peer_done = not self._sock.recv(RECEIVE)
+                await trio.lowlevel.checkpoint()
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._sock)
+            except OSError:
+                return
+
+    def abort(self) -> None:
+        """Close at once. What the kernel has not sent to a stalled reader is thrown away, with a reset."""
+        if self.fd < 0:
+            return
+        trio.lowlevel.notify_closing(self._sock)
+        if self.stalled:
+            # Else the kernel would keep its buffer for a peer that may never come back.
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._sock.close()
+        self.fd = -1
+        self._closing = True
+        self.unfollow()
+        for done in (self._rest_done, self._gone, *(done for _, done in self._queue)):
+            if done is not None:
+                done.set()
+        self._queue.clear()
+        self._rest, self._rest_done = b"", None
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed, by whomever."""
+        if self._gone is None:
+            self._gone = trio.Event()
+        if self.fd >= 0:
+            await self._gone.wait()
+        else:
+            await trio.lowlevel.checkpoint()

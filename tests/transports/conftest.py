@@ -1,0 +1,10 @@
+"""A clock that jumps to the next deadline when nothing else can happen."""
+
+import pytest
+from trio.testing import MockClock
+
+
+@pytest.fixture
+def autojump_clock() -> MockClock:
+    # Loopback sockets need a moment that Trio cannot see.
+    return MockClock(autojump_threshold=0.02)
