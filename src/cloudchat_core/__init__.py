@@ -1,3 +1,175 @@
-"""The protocol core of cloudchat: decides, and does nothing else."""
+"""The core of cloudchat, without any I/O: what is decided, what follows from it, and how it is written.
 
-__all__: list[str] = []
+`Decider.decide` turns a command into records or a refusal, `evolve` applies a record to the immutable `Workspace`.
+Time comes in as an argument (milliseconds since the epoch) or through a `Clock`, ids through a function.
+"""
+
+from cloudchat_core.clock import Clock, ManualClock, SystemClock, rfc3339
+from cloudchat_core.codec import StoredRecord, decode_command, encode, load, store, token_hash
+from cloudchat_core.commands import (
+    NOBODY,
+    Caller,
+    ClientCommand,
+    Create,
+    Depart,
+    Join,
+    Leave,
+    Open,
+    Ping,
+    Redact,
+    Remove,
+    Report,
+    Say,
+    ServerCommand,
+    Start,
+    Stop,
+    Tick,
+)
+from cloudchat_core.cursor import Epoch, Lost, Position, format_cursor, locate, parse_cursor
+from cloudchat_core.decide import Decider, Decision, next_deadline
+from cloudchat_core.errors import (
+    CloudchatError,
+    Code,
+    LocalProtocolError,
+    RefusedError,
+    RemoteProtocolError,
+)
+from cloudchat_core.events import (
+    CHAT,
+    INSTANCES,
+    TOPICS,
+    Created,
+    Failed,
+    Joined,
+    Left,
+    Message,
+    PublicEvent,
+    Received,
+    Record,
+    Redacted,
+    Removed,
+    Started,
+    Stopped,
+)
+from cloudchat_core.feed import Entry, Feed, View
+from cloudchat_core.frames import (
+    Ack,
+    Closing,
+    Gap,
+    Heartbeat,
+    InstanceView,
+    OperationView,
+    Refusal,
+    Reply,
+    Welcome,
+)
+from cloudchat_core.history import OrderedMap
+from cloudchat_core.instances import TRANSITIONS, Instance, Operation
+from cloudchat_core.limits import Limits
+from cloudchat_core.nicknames import (
+    Nickname,
+    NicknameProblem,
+    Participation,
+    Registry,
+    prepare,
+    suggestions,
+)
+from cloudchat_core.presence import Presence
+from cloudchat_core.rates import Rates
+from cloudchat_core.session import PROTOCOL, Beginning, Session, Submission, begin
+from cloudchat_core.snapshot import archive, restore, snapshot_frames
+from cloudchat_core.workspace import Workspace, evolve
+
+__all__ = [
+    "CHAT",
+    "INSTANCES",
+    "NOBODY",
+    "PROTOCOL",
+    "TOPICS",
+    "TRANSITIONS",
+    "Ack",
+    "Beginning",
+    "Caller",
+    "ClientCommand",
+    "Clock",
+    "Closing",
+    "CloudchatError",
+    "Code",
+    "Create",
+    "Created",
+    "Decider",
+    "Decision",
+    "Depart",
+    "Entry",
+    "Epoch",
+    "Failed",
+    "Feed",
+    "Gap",
+    "Heartbeat",
+    "Instance",
+    "InstanceView",
+    "Join",
+    "Joined",
+    "Leave",
+    "Left",
+    "Limits",
+    "LocalProtocolError",
+    "Lost",
+    "ManualClock",
+    "Message",
+    "Nickname",
+    "NicknameProblem",
+    "Open",
+    "Operation",
+    "OperationView",
+    "OrderedMap",
+    "Participation",
+    "Ping",
+    "Position",
+    "Presence",
+    "PublicEvent",
+    "Rates",
+    "Received",
+    "Record",
+    "Redact",
+    "Redacted",
+    "Refusal",
+    "RefusedError",
+    "Registry",
+    "RemoteProtocolError",
+    "Remove",
+    "Removed",
+    "Reply",
+    "Report",
+    "Say",
+    "ServerCommand",
+    "Session",
+    "Start",
+    "Started",
+    "Stop",
+    "Stopped",
+    "StoredRecord",
+    "Submission",
+    "SystemClock",
+    "Tick",
+    "View",
+    "Welcome",
+    "Workspace",
+    "archive",
+    "begin",
+    "decode_command",
+    "encode",
+    "evolve",
+    "format_cursor",
+    "load",
+    "locate",
+    "next_deadline",
+    "parse_cursor",
+    "prepare",
+    "restore",
+    "rfc3339",
+    "snapshot_frames",
+    "store",
+    "suggestions",
+    "token_hash",
+]

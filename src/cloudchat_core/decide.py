@@ -53,7 +53,7 @@ from cloudchat_core.events import (
     Started,
     Stopped,
 )
-from cloudchat_core.frames import Ack, InstanceView, OperationRef, Refusal, Reply
+from cloudchat_core.frames import Ack, InstanceView, Refusal, Reply
 from cloudchat_core.instances import ABSENT, TRANSITIONS, Instance, Operation, allowed
 from cloudchat_core.limits import Limits
 from cloudchat_core.memory import SHARED

@@ -73,7 +73,7 @@ class Feed:
         self._size += len(payload) - len(batch[place].payload)
         batch[place] = Entry(batch[place].topic, payload)
         for view in self._views.values():
-            view._replace(offset, batch)  # noqa: SLF001 - a view is a part of its feed
+            view._replace(offset, batch)
 
     def view(self, framing: Framing, topics: Collection[str]) -> "View":
         """Return the view in this framing (a function that stays the same object) of these topics."""

@@ -24,11 +24,10 @@ from cloudchat_core.events import (
     Received,
     Record,
     Redacted,
-    Removed,
 )
-from cloudchat_core.frames import Ack, InstanceView, OperationRef
+from cloudchat_core.frames import Ack, InstanceView
 from cloudchat_core.history import OrderedMap
-from cloudchat_core.instances import ABSENT, RUNNING, STOPPED, TRANSITIONS, Instance, Operation
+from cloudchat_core.instances import ABSENT, TRANSITIONS, Instance, Operation
 from cloudchat_core.memory import Memories
 from cloudchat_core.nicknames import Participation, Registry
 

@@ -75,7 +75,8 @@ def spellings(draw: st.DrawFn, raw: str) -> str:
 def _other_case(char: str) -> str:
     # Whether a sigma is a final one is for its neighbours to say, so its capital is not just another spelling.
     other = char.swapcase()
-    return other if other.swapcase() == char and char not in "Σσς" else char
+    sigma = normalize("NFKC", char).upper() == "Σ"
+    return other if other.swapcase() == char and not sigma else char
 
 
 def _wide(char: str) -> str:
