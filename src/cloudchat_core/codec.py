@@ -1,7 +1,7 @@
 """Bytes to commands, records to bytes and back.
 
-Strict: what comes from outside either becomes a command or raises `RefusedError` with a code of the protocol, whatever it
-is. What comes from our own log is trusted, except that a damaged record raises `LocalProtocolError` and names itself.
+Strict: what comes from outside either becomes a command or raises `RefusedError` with a code of the protocol, whatever
+it is. What comes from our own log is trusted; a damaged record raises `LocalProtocolError` and names itself.
 """
 
 import hashlib
@@ -42,8 +42,8 @@ def decode_json(data: bytes | str) -> Any:
 def decode_command(data: bytes | str) -> ClientCommand:
     """Read one command.
 
-    Raises `RefusedError`: `bad_json` (not JSON), `bad_frame` (no object), `unknown_type`, or `bad_command` (a missing or
-    wrong field, or `id`); its `command_id` is the command's id where it could be read.
+    Raises `RefusedError`: `bad_json` (not JSON), `bad_frame` (no object), `unknown_type`, or `bad_command` (a missing
+    or wrong field, or `id`); its `command_id` is the command's id where it could be read.
     """
     try:
         command: ClientCommand = _decode_command(data)
@@ -73,11 +73,17 @@ def _explain(value: object, error: Exception) -> RefusedError:
     command_id = given if isinstance(given, str) and _ID.match(given) else None
     kind = value.get("type")
     if command_id is None:
-        return RefusedError(Code.BAD_COMMAND, "a command has an `id`: 1 to 64 of A-Z a-z 0-9 . _ : -")
+        return RefusedError(
+            Code.BAD_COMMAND, "a command has an `id`: 1 to 64 of A-Z a-z 0-9 . _ : -"
+        )
     if not isinstance(kind, str):
         return RefusedError(Code.BAD_COMMAND, "a command has a `type`, a string", command_id)
     if kind not in _TYPES:
-        return RefusedError(Code.UNKNOWN_TYPE, f"there is no command of this type; there are: {', '.join(_TYPES)}", command_id)
+        return RefusedError(
+            Code.UNKNOWN_TYPE,
+            f"there is no command of this type; there are: {', '.join(_TYPES)}",
+            command_id,
+        )
     return RefusedError(Code.BAD_COMMAND, f"this is no {kind} command: {error}", command_id)
 
 
@@ -95,7 +101,7 @@ def token_hash(token: str) -> str | None:
 
 
 def content_hash(command: Command) -> str:
-    """Return what tells a command's content apart: everything decoded but its `id`, and a `join`'s `token` and `feed`."""
+    """Return what tells a command's content apart: all decoded but its `id` and a `join`'s `token`, `feed`."""
     content = msgspec.structs.replace(command, id="")
     if isinstance(content, Join):
         content = msgspec.structs.replace(content, token=None, feed=None)
@@ -143,6 +149,10 @@ def store(record: Record) -> StoredRecord:
 def load(stored: StoredRecord) -> Record:
     """Decode a record from the log; `LocalProtocolError` names the offset of one that is damaged."""
     try:
-        return Record(stored.offset, stored.at, _decode_event(stored.body), _decode_private(stored.private))
+        return Record(
+            stored.offset, stored.at, _decode_event(stored.body), _decode_private(stored.private)
+        )
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise LocalProtocolError(f"the log's record {stored.offset} ({stored.kind}) is damaged: {error}") from error
+        raise LocalProtocolError(
+            f"the log's record {stored.offset} ({stored.kind}) is damaged: {error}"
+        ) from error

@@ -66,14 +66,12 @@ def locate(text: str, epochs: Sequence[Epoch], first: int, head: int) -> Positio
     if parsed is None:
         return Lost("invalid")
     name, offset = parsed
-    for index, epoch in enumerate(epochs):
-        if epoch.name == name:
-            break
-    else:
+    index = next((index for index, epoch in enumerate(epochs) if epoch.name == name), None)
+    if index is None:
         return Lost("epoch")
     newest = index == len(epochs) - 1
     if offset > (head if newest else epochs[index + 1].first - 1):
         return Lost("future" if newest else "epoch")
-    if offset < epoch.first - 1:
+    if offset < epochs[index].first - 1:
         return Lost("epoch")
     return Position(offset) if offset >= first - 1 else Lost("retention")

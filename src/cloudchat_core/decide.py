@@ -6,7 +6,7 @@ up (nickname keys, ids, deadlines, who has to make room) is looked up here and w
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -63,7 +63,12 @@ from cloudchat_core.workspace import Authored, Workspace
 RememberedCommand = Join | Leave | Say | Redact | Create | Start | Stop | Remove
 """Every client command but `ping`."""
 
-_OUTCOMES: Final[dict[str, type[Created | Started | Stopped | Removed]]] = {"created": Created, "started": Started, "stopped": Stopped, "removed": Removed}
+_OUTCOMES: Final[dict[str, type[Created | Started | Stopped | Removed]]] = {
+    "created": Created,
+    "started": Started,
+    "stopped": Stopped,
+    "removed": Removed,
+}
 _TICK: Final = 100  # operations that one tick ends at most; the next tick is due at once
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -108,22 +113,34 @@ class Decider(msgspec.Struct, frozen=True):
         content = ""
         if command.id:
             if not valid_command_id(command.id):
-                return _refuse(command, Code.BAD_COMMAND, "the `id` is 1 to 64 of A-Z a-z 0-9 . _ : -")
+                return _refuse(
+                    command, Code.BAD_COMMAND, "the `id` is 1 to 64 of A-Z a-z 0-9 . _ : -"
+                )
             content = caller.content or content_hash(command)
             known = state.memories.get(caller.scope, command.id)
             if known is not None:
                 if known.content == content:
                     return Decision(reply=known.ack)
-                return _refuse(command, Code.ID_REUSED, "this id was used before, for a command with other content")
+                return _refuse(
+                    command,
+                    Code.ID_REUSED,
+                    "this id was used before, for a command with other content",
+                )
             shared = state.memories.scopes.get(SHARED) if caller.scope == SHARED else None
             if shared is not None and len(shared.commands) >= self.limits.shared_ids:
-                return _refuse(command, Code.QUOTA_EXCEEDED, "too many commands without a token are remembered today")
+                return _refuse(
+                    command,
+                    Code.QUOTA_EXCEEDED,
+                    "too many commands without a token are remembered today",
+                )
         answer = self._answer(draft, command, caller, found)
         if isinstance(answer, Refusal):
             return Decision(reply=answer)
         return draft.finish(caller.scope, command.id, content, answer)
 
-    def _answer(self, draft: "_Draft", command: RememberedCommand, caller: Caller, found: Authored | None) -> Reply:
+    def _answer(
+        self, draft: "_Draft", command: RememberedCommand, caller: Caller, found: Authored | None
+    ) -> Reply:
         """Draft the records of a client's command and return its answer."""
         match command:
             case Join():
@@ -144,7 +161,9 @@ class Decider(msgspec.Struct, frozen=True):
     def _join(self, draft: "_Draft", command: Join, caller: Caller) -> Reply:
         state, scope = draft.state, caller.scope
         if scope == SHARED:
-            return _refusal(command, Code.BAD_COMMAND, "a join needs a `token`: 22 to 128 of A-Z a-z 0-9 _ -")
+            return _refusal(
+                command, Code.BAD_COMMAND, "a join needs a `token`: 22 to 128 of A-Z a-z 0-9 _ -"
+            )
         checked = state.participants.check(command.nickname, scope, limits=self.limits)
         if isinstance(checked, NicknameProblem):
             return self._refuse_nickname(state, command, command.nickname, checked)
@@ -155,7 +174,11 @@ class Decider(msgspec.Struct, frozen=True):
         if held is not None:
             draft.add(Left, Private(holder=scope), nickname=held.nickname, reason="left")
         elif len(state.participants) >= self.limits.participants:
-            return _refusal(command, Code.QUOTA_EXCEEDED, f"the chat is full: {self.limits.participants} participants")
+            return _refusal(
+                command,
+                Code.QUOTA_EXCEEDED,
+                f"the chat is full: {self.limits.participants} participants",
+            )
         draft.add(Joined, Private(holder=scope, key=checked.key), nickname=checked.display)
         return Ack(command.id, "", checked.display, resumed)
 
@@ -175,21 +198,35 @@ class Decider(msgspec.Struct, frozen=True):
     def _say(self, draft: "_Draft", command: Say, caller: Caller) -> Reply:
         nickname = draft.state.participants.nickname_of(caller.scope)
         if caller.scope == SHARED or (command.nickname is None and nickname is None):
-            return _refusal(command, Code.NOT_JOINED, "join first, or say with a token and a `nickname`")
+            return _refusal(
+                command, Code.NOT_JOINED, "join first, or say with a token and a `nickname`"
+            )
         if command.nickname is not None:
-            checked = draft.state.participants.check(command.nickname, caller.scope, limits=self.limits)
+            checked = draft.state.participants.check(
+                command.nickname, caller.scope, limits=self.limits
+            )
             if isinstance(checked, NicknameProblem):
                 return self._refuse_nickname(draft.state, command, command.nickname, checked)
             nickname = checked.display
         text = command.text.strip()
         if not 1 <= len(text) <= self.limits.text:
-            return _refusal(command, Code.TEXT_INVALID, f"a text has 1 to {self.limits.text} characters, this one {len(text)}")
+            return _refusal(
+                command,
+                Code.TEXT_INVALID,
+                f"a text has 1 to {self.limits.text} characters, this one {len(text)}",
+            )
         if _CONTROL.search(text):
-            return _refusal(command, Code.TEXT_INVALID, "a text has no control characters but newline and tab")
-        draft.add(Message, Private(holder=caller.scope), nickname=nickname, text=text, ref=command.id)
+            return _refusal(
+                command, Code.TEXT_INVALID, "a text has no control characters but newline and tab"
+            )
+        draft.add(
+            Message, Private(holder=caller.scope), nickname=nickname, text=text, ref=command.id
+        )
         return Ack(command.id, "")
 
-    def _redact(self, draft: "_Draft", command: Redact, caller: Caller, found: Authored | None) -> Reply:
+    def _redact(
+        self, draft: "_Draft", command: Redact, caller: Caller, found: Authored | None
+    ) -> Reply:
         state = draft.state
         nickname = state.participants.nickname_of(caller.scope)
         if nickname is None:
@@ -208,11 +245,19 @@ class Decider(msgspec.Struct, frozen=True):
 
     def _create(self, draft: "_Draft", command: Create, caller: Caller) -> Reply:
         name = command.name
-        if name is not None and (not 1 <= len(name) <= self.limits.name or not name.isprintable() or name != name.strip()):
-            return _refusal(command, Code.BAD_COMMAND, f"a name has 1 to {self.limits.name} printable characters")
+        if name is not None and (
+            not 1 <= len(name) <= self.limits.name or not name.isprintable() or name != name.strip()
+        ):
+            return _refusal(
+                command,
+                Code.BAD_COMMAND,
+                f"a name has 1 to {self.limits.name} printable characters",
+            )
         if len(draft.state.instances) >= self.limits.instances:
-            return _refusal(command, Code.QUOTA_EXCEEDED, f"there are {self.limits.instances} instances already")
-        return self._begin(draft, command, "create", Instance(self.new_id(), name=name), caller, command.spec)
+            return _refusal(
+                command, Code.QUOTA_EXCEEDED, f"there are {self.limits.instances} instances already"
+            )
+        return self._begin(draft, command, Instance(self.new_id(), name=name), caller)
 
     def _operate(self, draft: "_Draft", command: Start | Stop | Remove, caller: Caller) -> Reply:
         verb = str(command.__struct_config__.tag)
@@ -224,25 +269,29 @@ class Decider(msgspec.Struct, frozen=True):
             detail = f"a {operation.command} of this instance is under way"
             return Refusal(command.id, Code.INSTANCE_BUSY, detail, operation=operation.ref())
         if not allowed(instance.state, verb):
-            return _refusal(command, Code.INSTANCE_STATE, f"this instance is {instance.state}: it cannot {verb}")
-        return self._begin(draft, command, verb, instance, caller, None)
+            return _refusal(
+                command, Code.INSTANCE_STATE, f"this instance is {instance.state}: it cannot {verb}"
+            )
+        return self._begin(draft, command, instance, caller)
 
     def _begin(
         self,
         draft: "_Draft",
-        command: ClientCommand,
-        verb: str,
+        command: Create | Start | Stop | Remove,
         instance: Instance,
         caller: Caller,
-        spec: dict[str, Any] | None,
     ) -> Reply:
+        verb = str(command.__struct_config__.tag)
+        spec = command.spec if isinstance(command, Create) else None
         now, takes = draft.now, self.expected(verb)
         expected = 0 if takes is None else now + round(takes * SECOND)
         # Deadlines rise in the order of acceptance, so that the oldest operation always has the nearest one.
         newest = draft.state.operations.last()
         deadline = (expected or now) + round(self.limits.operation_time * SECOND)
         deadline = max(deadline, 0 if newest is None else newest.deadline)
-        operation = Operation(self.new_id(), verb, instance.id, self._by(draft.state, caller), now, deadline, expected)
+        operation = Operation(
+            self.new_id(), verb, instance.id, self._by(draft.state, caller), now, deadline, expected
+        )
         ref = operation.ref()
         view = instance.view(None if instance.state == ABSENT else ref)
         draft.add(
@@ -270,7 +319,12 @@ class Decider(msgspec.Struct, frozen=True):
             case Depart():
                 held = state.participants.participation(command.scope)
                 if held is not None:
-                    draft.add(Left, Private(holder=command.scope), nickname=held.nickname, reason=command.reason)
+                    draft.add(
+                        Left,
+                        Private(holder=command.scope),
+                        nickname=held.nickname,
+                        reason=command.reason,
+                    )
             case Report():
                 operation = state.operations.get(command.operation)
                 if operation is not None:
@@ -313,9 +367,15 @@ class Decider(msgspec.Struct, frozen=True):
             )
             return
         after, kind = TRANSITIONS[instance.state, operation.command]
-        created: str | UnsetType = rfc3339(draft.now) if kind == "created" else (instance.created_at or UNSET)
+        created: str | UnsetType = (
+            rfc3339(draft.now) if kind == "created" else (instance.created_at or UNSET)
+        )
         view = InstanceView(
-            instance.id, UNSET if after == ABSENT else after, UNSET if instance.name is None else instance.name, UNSET, created
+            instance.id,
+            UNSET if after == ABSENT else after,
+            UNSET if instance.name is None else instance.name,
+            UNSET,
+            created,
         )
         draft.add(_OUTCOMES[kind], private, instance=view, operation=ref, by=operation.by)
 
@@ -366,5 +426,9 @@ def _refuse(command: ClientCommand, code: Code, detail: str) -> Decision:
 def next_deadline(state: Workspace, limits: Limits) -> int | None:
     """Return when (ms since the epoch) a `Tick` is due: an operation's deadline or the memory's; None: never."""
     due = [state.memories.deadline(limits)]
-    due += [operation.deadline for key in state.operations.oldest() if (operation := state.operations.get(key))]
+    due += [
+        operation.deadline
+        for key in state.operations.oldest()
+        if (operation := state.operations.get(key))
+    ]
     return min((moment for moment in due if moment is not None), default=None)

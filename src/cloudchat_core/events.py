@@ -116,7 +116,9 @@ class Forgotten(Event, frozen=True):
     shared_before: int
 
 
-PublicEvent = Joined | Left | Message | Redacted | Received | Created | Started | Stopped | Removed | Failed
+PublicEvent = (
+    Joined | Left | Message | Redacted | Received | Created | Started | Stopped | Removed | Failed
+)
 """What a feed may show."""
 AnyInstanceEvent = Received | Created | Started | Stopped | Removed | Failed
 """What the worklog holds."""

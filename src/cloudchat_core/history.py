@@ -21,24 +21,36 @@ class OrderedMap(Generic[K, V]):
 
     def __init__(self, items: Iterable[tuple[K, V]] = ()) -> None:
         pairs = list(items)
-        self._items: Map[K, tuple[int, V]] = Map((key, (number, value)) for number, (key, value) in enumerate(pairs))
+        self._items: Map[K, tuple[int, V]] = Map(
+            (key, (number, value)) for number, (key, value) in enumerate(pairs)
+        )
         self._order: Map[int, K] = Map((number, key) for number, (key, _) in enumerate(pairs))
         self._first = 0
         self._next = len(pairs)
 
     @classmethod
-    def _of(cls, items: "Map[K, tuple[int, V]]", order: "Map[int, K]", first: int, following: int) -> "OrderedMap[K, V]":
+    def _of(
+        cls, items: "Map[K, tuple[int, V]]", order: "Map[int, K]", first: int, following: int
+    ) -> "OrderedMap[K, V]":
         made = cls.__new__(cls)
-        made._items, made._order, made._first, made._next = items, order, first, following
+        made._items, made._order = items, order  # noqa: SLF001 - a constructor by another way
+        made._first, made._next = first, following  # noqa: SLF001
         return made
 
     def set(self, key: K, value: V) -> "OrderedMap[K, V]":
         """Return a copy with `key` at `value`: in its place where it is known, else as the newest."""
         known = self._items.get(key)
         if known is not None:
-            return self._of(self._items.set(key, (known[0], value)), self._order, self._first, self._next)
+            return self._of(
+                self._items.set(key, (known[0], value)), self._order, self._first, self._next
+            )
         number = self._next
-        return self._of(self._items.set(key, (number, value)), self._order.set(number, key), self._first, number + 1)
+        return self._of(
+            self._items.set(key, (number, value)),
+            self._order.set(number, key),
+            self._first,
+            number + 1,
+        )
 
     def delete(self, key: K) -> "OrderedMap[K, V]":
         """Return a copy without `key`; the same object where it is unknown."""

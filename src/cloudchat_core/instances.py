@@ -24,7 +24,7 @@ TRANSITIONS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     (STOPPED, "remove"): (ABSENT, "removed"),
     (RUNNING, "remove"): (ABSENT, "removed"),
 }
-"""(state, command) to (the state afterwards, the type of the event that tells it). A failure leaves the state as it was."""
+"""(state, command) to (the state afterwards, the type of the event that tells it). A failure moves nothing."""
 
 
 class Instance(msgspec.Struct, frozen=True):
@@ -69,7 +69,12 @@ class Operation(msgspec.Struct, frozen=True):
 
     def ref(self) -> OperationRef:
         """Return the operation as events name it."""
-        return OperationRef(self.id, self.command, rfc3339(self.received_at), rfc3339(self.expected) if self.expected else UNSET)
+        return OperationRef(
+            self.id,
+            self.command,
+            rfc3339(self.received_at),
+            rfc3339(self.expected) if self.expected else UNSET,
+        )
 
     def view(self) -> OperationView:
         """Return the operation as a resource."""
@@ -97,5 +102,7 @@ def mermaid() -> str:
     lines = ["stateDiagram-v2"]
     names = {ABSENT: "[*]"}
     for (state, command), (after, event) in TRANSITIONS.items():
-        lines.append(f"    {names.get(state, state)} --> {names.get(after, after)}: {command} / {event}")
+        lines.append(
+            f"    {names.get(state, state)} --> {names.get(after, after)}: {command} / {event}"
+        )
     return "\n".join(lines)

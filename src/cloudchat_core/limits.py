@@ -5,6 +5,7 @@ second (0: no limit). Each field's metadata says its unit, why the value is what
 """
 
 from dataclasses import dataclass, field, fields, replace
+from math import isfinite
 from typing import Any
 
 
@@ -16,56 +17,131 @@ def _limit(default: float, unit: str, why: str, peers: str = "") -> Any:
 class Limits:
     """The bounds of one server. All are inclusive."""
 
-    text: int = _limit(4096, "code points", "a screenful; longer things are files", "Slack 4,000 advised, Matrix 65 kB an event")
+    text: int = _limit(
+        4096,
+        "code points",
+        "a screenful; longer things are files",
+        "Slack 4,000 advised, Matrix 65 kB an event",
+    )
     nickname: int = _limit(32, "code points", "fits a list's column", "IRC 9 to 30, Discord 32")
-    nickname_bytes: int = _limit(64, "bytes of UTF-8", "32 code points of combining marks stay small", "XMPP resource 1,023")
-    name: int = _limit(64, "code points", "an instance's name is a label", "DNS label 63, EC2 tag 256")
-    frame: int = _limit(65_536, "bytes", "one frame, either way, fits a socket buffer", "centrifuge 64 kB, NATS 1 MB")
-    body: int = _limit(1_048_576, "bytes", "100 commands of a full text each", "nginx client_max_body_size 1 MB")
-    body_time: float = _limit(15, "seconds", "a body that drips is ended", "nginx client_body_timeout 60 s between reads")
-    head: int = _limit(16_384, "bytes", "request line and headers", "nginx 8 kB a header, h11 16 kB")
-    head_time: float = _limit(10, "seconds", "a connection that asks nothing is ended", "nginx client_header_timeout 60 s")
+    nickname_bytes: int = _limit(
+        64, "bytes of UTF-8", "32 code points of combining marks stay small", "XMPP resource 1,023"
+    )
+    name: int = _limit(
+        64, "code points", "an instance's name is a label", "DNS label 63, EC2 tag 256"
+    )
+    frame: int = _limit(
+        65_536,
+        "bytes",
+        "one frame, either way, fits a socket buffer",
+        "centrifuge 64 kB, NATS 1 MB",
+    )
+    body: int = _limit(
+        1_048_576, "bytes", "100 commands of a full text each", "nginx client_max_body_size 1 MB"
+    )
+    body_time: float = _limit(
+        15, "seconds", "a body that drips is ended", "nginx client_body_timeout 60 s between reads"
+    )
+    head: int = _limit(
+        16_384, "bytes", "request line and headers", "nginx 8 kB a header, h11 16 kB"
+    )
+    head_time: float = _limit(
+        10, "seconds", "a connection that asks nothing is ended", "nginx client_header_timeout 60 s"
+    )
     commands_per_list: int = _limit(100, "commands", "as many as may be unanswered", "")
-    unanswered: int = _limit(100, "commands", "what a client may have to resend", "AMQP prefetch 10 to 1,000")
+    unanswered: int = _limit(
+        100, "commands", "what a client may have to resend", "AMQP prefetch 10 to 1,000"
+    )
     command_id: int = _limit(64, "characters", "a UUID and a prefix", "Stripe idempotency keys 255")
     command_ids: int = _limit(256, "ids a token", "more than may be unanswered, twice over", "")
-    token_memory: float = _limit(604_800, "seconds", "a laptop shut over a week-end still resumes exactly", "Matrix txn ids: none")
+    token_memory: float = _limit(
+        604_800,
+        "seconds",
+        "a laptop shut over a week-end still resumes exactly",
+        "Matrix txn ids: none",
+    )
     tokens: int = _limit(100_000, "tokens", "about 50 MB; the longest unused one goes first", "")
     shared_ids: int = _limit(100_000, "ids", "keys of callers without a token, a day's worth", "")
-    shared_memory: float = _limit(86_400, "seconds", "a script's retries are over in a day", "Stripe 24 h")
-    participants: int = _limit(10_000, "participants", "a snapshot stays under a second", "Discord member lists are lazy over 1,000")
+    shared_memory: float = _limit(
+        86_400, "seconds", "a script's retries are over in a day", "Stripe 24 h"
+    )
+    participants: int = _limit(
+        10_000,
+        "participants",
+        "a snapshot stays under a second",
+        "Discord member lists are lazy over 1,000",
+    )
     instances: int = _limit(10_000, "instances", "one dashboard", "Kubernetes 5,000 nodes")
-    finished_operations: int = _limit(1_000, "operations", "what GET /v1/operations can still tell", "Nomad keeps 4 h of evaluations")
-    operation_time: float = _limit(600, "seconds after the expected end", "a provider that says nothing has failed", "Terraform 10 to 30 min")
-    window: int = _limit(8_388_608, "bytes", "the newest frames, shared by all connections", "nchan 32 MB of shared memory")
+    finished_operations: int = _limit(
+        1_000,
+        "operations",
+        "what GET /v1/operations can still tell",
+        "Nomad keeps 4 h of evaluations",
+    )
+    operation_time: float = _limit(
+        600,
+        "seconds after the expected end",
+        "a provider that says nothing has failed",
+        "Terraform 10 to 30 min",
+    )
+    window: int = _limit(
+        8_388_608,
+        "bytes",
+        "the newest frames, shared by all connections",
+        "nchan 32 MB of shared memory",
+    )
     page: int = _limit(256, "events", "one read from the log", "")
-    waiting: int = _limit(20_000, "commands", "what may wait for one batch; more is answered unavailable", "")
+    waiting: int = _limit(
+        20_000, "commands", "what may wait for one batch; more is answered unavailable", ""
+    )
     batch: int = _limit(2_000, "commands", "keeps one append short", "")
-    connections: int = _limit(20_000, "connections", "file descriptors", "nginx worker_connections 512 to 1,024")
-    feeds_per_token: int = _limit(8, "feeds", "tabs and devices of one person", "HTTP/1.1 browsers: 6 connections")
+    connections: int = _limit(
+        20_000, "connections", "file descriptors", "nginx worker_connections 512 to 1,024"
+    )
+    feeds_per_token: int = _limit(
+        8, "feeds", "tabs and devices of one person", "HTTP/1.1 browsers: 6 connections"
+    )
     direct: int = _limit(1_048_576, "bytes", "answers that a client does not read", "")
-    stalled: float = _limit(60, "seconds", "a reader that takes nothing is ended", "nginx send_timeout 60 s")
-    commands_per_second: float = _limit(50, "per second and token, else address", "a person types slower, a script is told", "Discord 50/s")
-    commands_burst: int = _limit(200, "commands", "a resend of all that is unanswered passes, twice", "")
-    requests_per_second: float = _limit(200, "per second and address", "a page load and its polls", "")
+    stalled: float = _limit(
+        60, "seconds", "a reader that takes nothing is ended", "nginx send_timeout 60 s"
+    )
+    commands_per_second: float = _limit(
+        50,
+        "per second and token, else address",
+        "a person types slower, a script is told",
+        "Discord 50/s",
+    )
+    commands_burst: int = _limit(
+        200, "commands", "a resend of all that is unanswered passes, twice", ""
+    )
+    requests_per_second: float = _limit(
+        200, "per second and address", "a page load and its polls", ""
+    )
     requests_burst: int = _limit(400, "requests", "", "")
-    floods: int = _limit(1_000, "commands", "sent on in spite of rate_limited before the connection ends", "")
-    snapshot_every: int = _limit(10_000, "events", "bounds the tail that a start has to replay", "etcd 10,000 to 100,000")
+    floods: int = _limit(
+        1_000, "commands", "sent on in spite of rate_limited before the connection ends", ""
+    )
+    snapshot_every: int = _limit(
+        10_000, "events", "bounds the tail that a start has to replay", "etcd 10,000 to 100,000"
+    )
 
     def with_values(self, values: dict[str, float]) -> "Limits":
-        """Return a copy with `values` (name to number) in place; `ValueError` names what is wrong and the nearest right name."""
-        known = {f.name: f for f in fields(self)}
+        """Return a copy with `values` (name to number) in place; `ValueError` says what is wrong with them."""
+        known = {limit.name: limit for limit in fields(self)}
         changed: dict[str, Any] = {}
         for name, value in values.items():
             if name not in known:
-                raise ValueError(f"there is no limit {name!r}; the limits are: {', '.join(sorted(known))}")
-            if value < 0:
-                raise ValueError(f"the limit {name} cannot be negative")
-            if known[name].type is int or known[name].type == "int":
-                if value != int(value):
-                    raise ValueError(f"the limit {name} is a whole number of {known[name].metadata['unit']}")
-                value = int(value)
+                raise ValueError(
+                    f"there is no limit {name!r}; the limits are: {', '.join(sorted(known))}"
+                )
+            if not isfinite(value) or value < 0:
+                raise ValueError(f"the limit {name} is a number, not negative")
+            whole, unit = known[name].type is int, known[name].metadata["unit"]
+            if whole and value != int(value):
+                raise ValueError(f"the limit {name} is a whole number of {unit}")
             if value == 0 and not name.endswith("_per_second"):
-                raise ValueError(f"the limit {name} must be at least 1 {known[name].metadata['unit']}; only a rate may be 0 (none)")
-            changed[name] = value
+                raise ValueError(
+                    f"the limit {name} must be more than 0 {unit}; only a rate may be 0 (none)"
+                )
+            changed[name] = int(value) if whole else value
         return replace(self, **changed)

@@ -59,11 +59,17 @@ class Memories(msgspec.Struct, frozen=True):
         known = self.scopes.get(scope)
         if known is not None:
             full = scope != SHARED and len(known.commands) >= limits.command_ids
-            return (known.commands.oldest(len(known.commands) - limits.command_ids + 1) if full else ()), ()
+            return (
+                known.commands.oldest(len(known.commands) - limits.command_ids + 1) if full else ()
+            ), ()
         if len(self.scopes) < limits.tokens:
             return (), ()
         # Rare, and a hundredth at once, so that looking through all of them costs little per command.
-        by_age = sorted((held.last, name) for name, held in self.scopes.items() if name != SHARED and not present(name))
+        by_age = sorted(
+            (held.last, name)
+            for name, held in self.scopes.items()
+            if name != SHARED and not present(name)
+        )
         return (), tuple(name for _, name in by_age[: max(1, limits.tokens // 100)])
 
     def remember(self, memory: Memory, ack: Ack, at: int) -> "Memories":
@@ -82,7 +88,11 @@ class Memories(msgspec.Struct, frozen=True):
     def touch(self, scope: str, at: int) -> "Memories":
         """Return a copy in which the memory of `scope` begins to age at `at`: it was present until now."""
         known = self.scopes.get(scope)
-        return self if known is None else Memories(self.scopes.set(scope, Scope(known.commands, at)), self.since or at)
+        return (
+            self
+            if known is None
+            else Memories(self.scopes.set(scope, Scope(known.commands, at)), self.since or at)
+        )
 
     def forget(self, what: Forgotten, present: Callable[[str], bool]) -> "Memories":
         """Return a copy without what is too old; scopes that are `present` in the chat stay."""

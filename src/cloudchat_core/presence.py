@@ -90,7 +90,9 @@ class Presence:
     def due(self, now: int) -> list[tuple[str, str]]:
         """Return whose time is over, each with the reason of its `left`: `left` or `disconnected`. Says it once."""
         over = [scope for scope, until in self._until.items() if until <= now]
-        said = [(scope, "left" if self._ending[scope] == "left" else "disconnected") for scope in over]
+        said = [
+            (scope, "left" if self._ending[scope] == "left" else "disconnected") for scope in over
+        ]
         for scope in over:
             self.forget(scope)
         return said

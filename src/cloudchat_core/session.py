@@ -40,7 +40,14 @@ class Session:
     """
 
     def __init__(
-        self, limits: Limits, rates: Rates, address: str, *, scope: str = "", feed: str = "", identity: str | None = None
+        self,
+        limits: Limits,
+        rates: Rates,
+        address: str,
+        *,
+        scope: str = "",
+        feed: str = "",
+        identity: str | None = None,
     ) -> None:
         """Begin; nothing has been said yet."""
         self.feed = feed
@@ -106,7 +113,9 @@ class Session:
     def _slow_down(self, command_id: str | None, wait: float) -> Refusal:
         self._refused += 1
         if self._refused > self._limits.floods:
-            raise RemoteProtocolError("commands keep coming in spite of rate_limited", POLICY_VIOLATION)
+            raise RemoteProtocolError(
+                "commands keep coming in spite of rate_limited", POLICY_VIOLATION
+            )
         detail = f"too fast: wait {wait:.3g} s, and have at most {self._limits.unanswered} commands unanswered"
         return Refusal(command_id, Code.RATE_LIMITED, detail, retry_after=round(wait, 3))
 
@@ -116,13 +125,17 @@ class Session:
         if command.token is not None:
             named = token_hash(command.token)
             if named is None:
-                return Refusal(command.id, Code.TOKEN_INVALID, "a token is 22 to 128 of A-Z a-z 0-9 _ -"), command
+                return Refusal(
+                    command.id, Code.TOKEN_INVALID, "a token is 22 to 128 of A-Z a-z 0-9 _ -"
+                ), command
             if self._given and named != self._given:
                 detail = "the token in the command and the one in the header differ"
                 return Refusal(command.id, Code.BAD_COMMAND, detail), command
             scope = named
         if not scope:
-            return Refusal(command.id, Code.BAD_COMMAND, "a join needs a `token`: 22 to 128 of A-Z a-z 0-9 _ -"), command
+            return Refusal(
+                command.id, Code.BAD_COMMAND, "a join needs a `token`: 22 to 128 of A-Z a-z 0-9 _ -"
+            ), command
         if self._scope and scope != self._scope:
             detail = "this connection speaks for another token already; open a new one"
             return Refusal(command.id, Code.ALREADY_JOINED, detail), command

@@ -58,7 +58,10 @@ def _items(state: Workspace, names: Iterable[str]) -> Iterator[tuple[str, bytes]
 def _list(state: Workspace, name: str) -> Iterable[object]:
     match name:
         case "participants":
-            return (ParticipantView(held.nickname, held.since) for held in state.participants.participants())
+            return (
+                ParticipantView(held.nickname, held.since)
+                for held in state.participants.participants()
+            )
         case "messages":
             return (authored.message for authored in state.messages.values())
         case "instances":
@@ -103,20 +106,28 @@ def archive(state: Workspace) -> bytes:
             state.instances.values(),
             state.operations.values(),
             state.finished.values(),
-            [(name, scope.last, scope.commands.items()) for name, scope in sorted(state.memories.scopes.items())],
+            [
+                (name, scope.last, scope.commands.items())
+                for name, scope in sorted(state.memories.scopes.items())
+            ],
             state.memories.since,
         )
     )
 
 
 def restore(data: bytes) -> Workspace:
-    """Decode what `archive` made; `LocalProtocolError` where it is damaged or of another format: replay the log instead."""
+    """Decode what `archive` made.
+
+    `LocalProtocolError` where it is damaged or of another format: replay the log instead.
+    """
     try:
         kept = _decode_archive(data)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise LocalProtocolError(f"the snapshot cannot be read: {error}") from error
     if kept.format != FORMAT:
-        raise LocalProtocolError(f"the snapshot has format {kept.format}, this version reads {FORMAT}")
+        raise LocalProtocolError(
+            f"the snapshot has format {kept.format}, this version reads {FORMAT}"
+        )
     participants = Registry()
     for scope, held in kept.participants:
         participants = participants.claim(scope, held)
@@ -130,5 +141,8 @@ def restore(data: bytes) -> Workspace:
         OrderedMap((instance.id, instance) for instance in kept.instances),
         OrderedMap((operation.id, operation) for operation in kept.operations),
         OrderedMap((operation.id, operation) for operation in kept.finished),
-        Memories(Map((name, Scope(OrderedMap(commands), last)) for name, last, commands in kept.scopes), kept.since),
+        Memories(
+            Map((name, Scope(OrderedMap(commands), last)) for name, last, commands in kept.scopes),
+            kept.since,
+        ),
     )

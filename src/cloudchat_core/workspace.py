@@ -71,7 +71,11 @@ class Workspace(msgspec.Struct, frozen=True):
 
     def cursor_at(self, offset: int) -> str:
         """Return the cursor of `offset`, in the epoch it was appended in."""
-        return format_cursor(epoch_at(self.epochs, offset), offset) if self.epochs else format_cursor("0", offset)
+        return (
+            format_cursor(epoch_at(self.epochs, offset), offset)
+            if self.epochs
+            else format_cursor("0", offset)
+        )
 
     def present(self, scope: str) -> bool:
         """Tell whether the token with this hash holds a nickname."""
@@ -88,7 +92,11 @@ class Workspace(msgspec.Struct, frozen=True):
 
     def listed(self) -> list[InstanceView]:
         """Return the instances that exist, oldest first: from `created` on until `removed`."""
-        return [self.view_of(instance) for instance in self.instances.values() if instance.state != ABSENT]
+        return [
+            self.view_of(instance)
+            for instance in self.instances.values()
+            if instance.state != ABSENT
+        ]
 
 
 def evolve(state: Workspace, record: Record) -> Workspace:
@@ -104,7 +112,9 @@ def evolve(state: Workspace, record: Record) -> Workspace:
             changes["participants"] = state.participants.release(private.holder)
             changes["memories"] = state.memories.touch(private.holder, record.at)
         case Message():
-            changes["messages"] = state.messages.set(record.offset, Authored(event, private.holder)).newest(RECENT)
+            changes["messages"] = state.messages.set(
+                record.offset, Authored(event, private.holder)
+            ).newest(RECENT)
         case Redacted():
             changes["messages"] = _redact(state.messages, event.message)
         case Received():
@@ -120,7 +130,9 @@ def evolve(state: Workspace, record: Record) -> Workspace:
     if private.memory is not None:
         memory = private.memory
         memories = changes.get("memories", state.memories)
-        changes["memories"] = memories.remember(memory, memory.ack or Ack(memory.id, event.cursor), record.at)
+        changes["memories"] = memories.remember(
+            memory, memory.ack or Ack(memory.id, event.cursor), record.at
+        )
     return msgspec.structs.replace(state, **changes)
 
 
@@ -140,9 +152,18 @@ def redact_message(message: Message) -> Message:
 def _begin(state: Workspace, record: Record, event: Received) -> dict[str, Any]:
     ref, view, private = event.operation, event.instance, record.private
     operation = Operation(
-        ref.id, event.command, view.id, event.by, record.at, private.deadline, private.expected, private.spec
+        ref.id,
+        event.command,
+        view.id,
+        event.by,
+        record.at,
+        private.deadline,
+        private.expected,
+        private.spec,
     )
-    known = state.instances.get(view.id) or Instance(view.id, name=view.name if isinstance(view.name, str) else None)
+    known = state.instances.get(view.id) or Instance(
+        view.id, name=view.name if isinstance(view.name, str) else None
+    )
     return {
         "worklog": state.worklog.set(record.offset, event).newest(RECENT),
         "operations": state.operations.set(ref.id, operation),
@@ -165,7 +186,11 @@ def _finish(state: Workspace, record: Record, event: AnyInstanceEvent) -> dict[s
         done_at=record.at,
         spec=None,
     )
-    state_after = instance.state if failed else TRANSITIONS.get((instance.state, operation.command), (instance.state,))[0]
+    state_after = (
+        instance.state
+        if failed
+        else TRANSITIONS.get((instance.state, operation.command), (instance.state,))[0]
+    )
     finished = state.finished
     for old in record.private.forget_operations:
         finished = finished.delete(old)
@@ -174,7 +199,10 @@ def _finish(state: Workspace, record: Record, event: AnyInstanceEvent) -> dict[s
     else:
         created_at = event.at if isinstance(event, Created) else instance.created_at
         instances = state.instances.set(
-            view.id, msgspec.structs.replace(instance, state=state_after, operation=None, created_at=created_at)
+            view.id,
+            msgspec.structs.replace(
+                instance, state=state_after, operation=None, created_at=created_at
+            ),
         )
     return {
         "worklog": worklog,
