@@ -1,0 +1,1 @@
+"""Facts about the pure core: each holds without a socket, a file or a wall clock."""
