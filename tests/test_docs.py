@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from cloudchat_core.errors import Code
+from cloudchat_core import ClientCommand, Code, PublicEvent
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -69,7 +70,24 @@ def test_drawn_parts_are_current() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+def first_cells(section: str) -> set[str]:
+    """The words in the first column of the protocol's tables under a heading."""
+    body = (ROOT / "docs/protocol.md").read_text().partition(f"\n## {section}\n")[2]
+    rows = re.findall(r"^\| (`[a-z_` ]+`) \|", body.partition("\n## ")[0], re.MULTILINE)
+    return {word for row in rows for word in re.findall(r"\w+", row)}
+
+
+def tags(union: object) -> set[str]:
+    return {str(member.__struct_config__.tag) for member in get_args(union)}
+
+
 def test_the_protocol_explains_every_error_code() -> None:
-    table = (ROOT / "docs/protocol.md").read_text().partition("## 9. Errors")[2]
-    explained = set(re.findall(r"^\| `(\w+)` \| \d{3} \|", table, re.MULTILINE))
-    assert explained == set(Code)
+    assert first_cells("9. Errors") == set(Code)
+
+
+def test_the_protocol_explains_every_command() -> None:
+    assert first_cells("6. Commands") == tags(ClientCommand)
+
+
+def test_the_protocol_explains_every_event() -> None:
+    assert first_cells("4. Events") == tags(PublicEvent)
