@@ -18,7 +18,7 @@ class LogError(CloudchatError):
 
 
 class LogConflictError(LogError):
-    """The log's head is not where the caller expected it: another node appended. Nothing was written; read and retry."""
+    """Another node appended: the head is not where it was expected. Nothing was written; read, retry."""
 
 
 class LogUnavailableError(LogError):
@@ -45,7 +45,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """What a log holds: the offsets `first` to `head` (`head` is `first - 1` when it is empty), and its newest snapshot."""
+    """What a log holds: offsets `first` to `head` (`first - 1`: it is empty), its newest snapshot."""
 
     first: int
     head: int
@@ -82,7 +82,9 @@ class Log(Protocol):
         """After `LogUncertainError`: start over and say what the log really holds now."""
         ...
 
-    async def append(self, records: Sequence[StoredRecord], expected: int, erased: Sequence[Erasure] = ()) -> None:
+    async def append(
+        self, records: Sequence[StoredRecord], expected: int, erased: Sequence[Erasure] = ()
+    ) -> None:
         """Append all of `records`, whose offsets follow `expected`, and erase, in one atomic step.
 
         Returns when all of it is durable (survives power loss). `LogConflictError` where the head is not `expected`.
@@ -97,8 +99,13 @@ class Log(Protocol):
         """
         ...
 
-    async def page(self, what: Literal["messages", "worklog"], before: int | None, limit: int) -> list[StoredRecord]:
-        """Return up to `limit` messages, or instance events, older than offset `before` (None: from the head), newest first."""
+    async def page(
+        self, what: Literal["messages", "worklog"], before: int | None, limit: int
+    ) -> list[StoredRecord]:
+        """Return up to `limit` messages, or instance events, newest first.
+
+        Older than offset `before` (None: from the head).
+        """
         ...
 
     async def save(self, snapshot: Saved) -> None:
@@ -106,7 +113,9 @@ class Log(Protocol):
         ...
 
     async def retain(self, keep: Retention, now: int) -> int:
-        """Drop what exceeds `keep` (oldest first, never what follows the newest snapshot) and return the first offset left.
+        """Drop what exceeds `keep`, oldest first, and return the first offset left.
+
+        What follows the newest snapshot always stays.
 
         `now` is in milliseconds since the epoch. Bounded work a call; call again while it returns a larger offset.
         """
@@ -118,7 +127,7 @@ class Log(Protocol):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """An operation as a provider gets it. Moments are milliseconds since the epoch (`expected` 0: none was promised)."""
+    """An operation as a provider gets it; moments in ms since the epoch (`expected` 0: unknown)."""
 
     operation: str
     instance: str

@@ -1,0 +1,74 @@
+"""Which feeds are open on this node, and which participations they keep in the chat.
+
+Who is connected is not in the log. The pure rules are `cloudchat_core.presence`; here they meet the node: feeds
+that are open, the time, and the moments at which the node has to look again.
+"""
+
+from collections.abc import Callable, Iterable
+
+from cloudchat_core.commands import Caller, ClientCommand, Join, Leave
+from cloudchat_core.frames import Ack, Reply
+from cloudchat_core.presence import JOIN_HOLD, Ending, Presence
+
+TOO_MANY_FEEDS = 4001
+"""The close code of a feed that ends because its participation opened too many others."""
+
+
+class _OpenFeed:
+    """How to end a feed (with a close code), and the participations it serves."""
+
+    __slots__ = ("end", "scopes")
+
+    def __init__(self, end: Callable[[int], None]) -> None:
+        self.end = end
+        self.scopes: set[str] = set()
+
+
+class Attendance:
+    """The open feeds of one node, and what follows for presence."""
+
+    def __init__(
+        self, presence: Presence, now: Callable[[], int], arm: Callable[[int | None], None]
+    ) -> None:
+        """`arm` asks the node to look at `due` at a moment (ms since the epoch)."""
+        self._presence, self._now, self._arm = presence, now, arm
+        self._feeds: dict[str, _OpenFeed] = {}
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+    def open(self, feed: str, end: Callable[[int], None], scopes: Iterable[str]) -> None:
+        """A feed is open and serves these participations."""
+        self._feeds[feed] = _OpenFeed(end)
+        for scope in scopes:
+            self._attach(scope, feed)
+
+    def close(self, feed: str, ending: Ending) -> None:
+        """A feed has ended; participations that have no other are given their grace."""
+        known = self._feeds.pop(feed, None)
+        for scope in known.scopes if known is not None else ():
+            self._presence.closed(scope, feed, ending, self._now())
+            self._arm(self._presence.deadline_of(scope))
+
+    def note(self, command: ClientCommand, caller: Caller, reply: Reply) -> None:
+        """Follow what a decided command did to a participation."""
+        if isinstance(reply, Ack) and isinstance(command, Join):
+            self._attach(caller.scope, command.feed or "")
+        elif isinstance(reply, Ack) and isinstance(command, Leave):
+            self._presence.forget(caller.scope)
+
+    def hold(self, scope: str, least: int) -> None:
+        """Keep a participation without a feed for the longer of grace and `least` (ms)."""
+        self._presence.hold(scope, self._now(), least)
+        self._arm(self._presence.deadline_of(scope))
+
+    def _attach(self, scope: str, feed: str) -> None:
+        known = self._feeds.get(feed)
+        if known is None:
+            self.hold(scope, JOIN_HOLD)
+            return
+        known.scopes.add(scope)
+        too_many = self._feeds.get(self._presence.opened(scope, feed) or "")
+        if too_many is not None:
+            too_many.scopes.discard(scope)
+            too_many.end(TOO_MANY_FEEDS)

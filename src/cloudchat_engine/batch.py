@@ -1,0 +1,136 @@
+"""One batch: commands decided each on top of the one before, into one append."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from cloudchat_core.codec import encode, load
+from cloudchat_core.commands import Caller, ClientCommand, Redact, ServerCommand
+from cloudchat_core.cursor import parse_cursor
+from cloudchat_core.decide import Decider, Decision
+from cloudchat_core.errors import Code
+from cloudchat_core.events import Message, Record, Redacted
+from cloudchat_core.frames import Refusal, Reply
+from cloudchat_core.workspace import Authored, Workspace, evolve, redact_message
+from cloudchat_engine.ports import Erasure, Log, LogError
+
+logger = logging.getLogger(__name__)
+
+Answer = Callable[[Reply | None], None]
+"""Told the outcome of a command; the server's own commands have no reply but that they are done (None)."""
+
+
+class Waiting:
+    """A command in the queue, and whom to tell."""
+
+    __slots__ = ("answer", "caller", "command")
+
+    def __init__(
+        self, command: ClientCommand | ServerCommand, caller: Caller, answer: Answer | None = None
+    ) -> None:
+        self.command, self.caller, self.answer = command, caller, answer
+
+    def resolve(self, reply: Reply | None) -> None:
+        """Tell the outcome, the first time."""
+        answer, self.answer = self.answer, None
+        if answer is not None:
+            answer(reply)
+
+    def refuse(self, detail: str) -> None:
+        """Say that it did not happen, or that nobody knows: the same id may be sent again."""
+        self.resolve(refusal(self.command, Code.UNAVAILABLE, detail))
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What a batch amounts to: the state after it, what to append and erase, and each command's reply."""
+
+    state: Workspace
+    records: list[Record]
+    erased: list[Erasure]
+    replies: list[Reply | None]
+
+
+def refusal(command: ClientCommand | ServerCommand, code: Code, detail: str) -> Refusal:
+    """Refuse any command, the server's own (which have no id) included."""
+    return Refusal(getattr(command, "id", None), code, detail)
+
+
+async def decide_batch(
+    batch: Sequence[Waiting],
+    state: Workspace,
+    now: int,
+    *,
+    decider: Decider,
+    log: Log,
+    is_moot: Callable[[ClientCommand | ServerCommand], bool],
+) -> Decided:
+    """Decide `batch` on top of `state`; nothing is appended. What `is_moot` says need not be decided any more."""
+    targets = _Targets(log, state.offset)
+    records: list[Record] = []
+    erased: list[Erasure] = []
+    replies: list[Reply | None] = []
+    for waiting in batch:
+        command = waiting.command
+        if is_moot(command):
+            replies.append(None)
+            continue
+        found = await targets.find(command, state) if isinstance(command, Redact) else None
+        try:
+            decision = decider.decide(state, command, now, waiting.caller, found)
+            evolved = state
+            for record in decision.records:
+                evolved = evolve(evolved, record)
+            state = evolved
+        except Exception:  # a bug of ours costs one command, not the server
+            logger.exception("a command could not be decided")
+            decision = Decision(
+                reply=refusal(command, Code.INTERNAL, "the server failed to decide this")
+            )
+        records += decision.records
+        replies.append(decision.reply)
+        erased += [
+            targets.erase(record.event)
+            for record in decision.records
+            if isinstance(record.event, Redacted)
+        ]
+    return Decided(state, records, erased, replies)
+
+
+class _Targets:
+    """The messages that redactions of one batch name; those older than the workspace's come from the log."""
+
+    def __init__(self, log: Log, head: int) -> None:
+        self._log, self._head = log, head
+        self._found: dict[int, Authored] = {}
+
+    async def find(self, command: Redact, state: Workspace) -> Authored | None:
+        parsed = parse_cursor(command.message)
+        if parsed is None:
+            return None
+        offset = parsed[1]
+        known = state.messages.get(offset) or self._found.get(offset)
+        if known is None and 0 < offset <= self._head:
+            known = await self._look_up(offset)
+        if known is not None:
+            self._found[offset] = known
+        return known
+
+    async def _look_up(self, offset: int) -> Authored | None:
+        try:
+            page = await self._log.read(offset - 1, 1)
+        except LogError:
+            logger.warning("a message could not be looked up", exc_info=True)
+            return None
+        if not page or page[0].offset != offset:
+            return None
+        record = load(page[0])
+        if not isinstance(record.event, Message):
+            return None
+        return Authored(record.event, record.private.holder)
+
+    def erase(self, event: Redacted) -> Erasure:
+        offset = int(event.message.rpartition("-")[2])
+        known = self._found[offset]
+        self._found[offset] = Authored(redact_message(known.message), known.author)
+        return Erasure(offset, encode(self._found[offset].message))
