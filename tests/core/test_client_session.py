@@ -1,0 +1,402 @@
+"""A client between two connections: what it remembers, and what it says on the next one."""
+
+import contextlib
+import itertools
+import json
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudchat_core.client_session import (
+    Answered,
+    ClientSession,
+    Frame,
+    Snapshot,
+    Uncertain,
+    decode_frame,
+    may_return,
+)
+from cloudchat_core.codec import encode
+from cloudchat_core.commands import Join, Ping, Say
+from cloudchat_core.errors import Code, LocalProtocolError, RemoteProtocolError
+from cloudchat_core.events import Joined, Message
+from cloudchat_core.frames import Ack, Closing, Gap, Heartbeat, Refusal, Welcome, WireLimits
+
+TOKEN = "t" * 22
+AT = "2026-11-23T10:00:00.000Z"
+
+
+def make(token: str = TOKEN, cursor: str = "") -> ClientSession:
+    ids = itertools.count(1)
+    return ClientSession(lambda: f"j{next(ids)}", token=token, cursor=cursor)
+
+
+def said(session: ClientSession) -> list[str]:
+    """What the session sends now: `type:id` of each frame."""
+    values = [json.loads(frame) for frame in session.transmit()]
+    return [f"{value['type']}:{value['id']}" for value in values]
+
+
+def is_full(session: ClientSession) -> bool:
+    return session.full
+
+
+def is_postponed(session: ClientSession) -> bool:
+    return session.postponed
+
+
+def joined(
+    *, resumed: bool = False, nickname: str = "Ann", session: ClientSession | None = None
+) -> ClientSession:
+    """A session that was let in, on a connection that is open."""
+    session = session or make()
+    if not session.nickname:
+        session.join(nickname)
+    session.opened()
+    (join,) = (json.loads(frame) for frame in session.transmit())
+    session.receive(Ack(join["id"], "e-1", nickname=join["nickname"], resumed=resumed))
+    return session
+
+
+def test_the_join_goes_first_and_everything_else_waits_for_its_answer() -> None:
+    session = make()
+    session.join("Ann")
+    session.submit(Say("c1", "hello"))
+    assert said(session) == []
+    session.opened()
+    assert said(session) == ["join:j2"]
+    (outcome,) = session.receive(Ack("j2", "e-1", nickname="Ann", resumed=False))
+    assert isinstance(outcome, Answered)
+    assert isinstance(outcome.command, Join)
+    assert (session.joined, session.nickname) == (True, "Ann")
+    assert said(session) == ["say:c1"]
+    assert said(session) == []
+
+
+def test_the_token_stands_in_the_join_and_nowhere_else() -> None:
+    session = make()
+    session.join("Ann")
+    session.submit(Say("c1", "hello"))
+    session.opened()
+    (join,) = session.transmit()
+    assert json.loads(join)["token"] == TOKEN
+    session.receive(Ack("j2", "e-1", nickname="Ann", resumed=False))
+    (say,) = session.transmit()
+    assert TOKEN.encode() not in say
+
+
+def test_what_is_unanswered_is_sent_again_in_order_before_anything_new() -> None:
+    session = joined()
+    for name in ("c1", "c2", "c3"):
+        session.submit(Say(name, "x"))
+    assert said(session) == ["say:c1", "say:c2", "say:c3"]
+    session.receive(Ack("c2", "e-2"))
+    session.closed()
+    assert not session.joined
+    session.submit(Say("c4", "new"))
+    assert said(session) == []
+    joined(resumed=True, session=session)
+    assert said(session) == ["say:c1", "say:c3", "say:c4"]
+
+
+def test_each_connection_has_a_join_of_its_own() -> None:
+    session = joined()
+    session.closed()
+    session.opened()
+    first = said(session)
+    session.closed()
+    session.opened()
+    assert said(session) != first
+
+
+def test_what_a_forgotten_token_sent_is_uncertain_and_not_sent_again() -> None:
+    session = joined()
+    session.submit(Say("c1", "sent"))
+    assert said(session) == ["say:c1"]
+    session.closed()
+    session.submit(Say("c2", "never sent"))
+    session.opened()
+    (join,) = (json.loads(frame) for frame in session.transmit())
+    _, *lost = session.receive(Ack(join["id"], "f-1", nickname="Ann", resumed=False))
+    assert lost == [Uncertain(Say("c1", "sent"))]
+    assert said(session) == ["say:c2"]
+    assert session.unanswered == [Say("c2", "never sent")]
+
+
+def test_a_session_without_a_token_has_no_join_and_sends_again_at_once() -> None:
+    session = make(token="")
+    session.submit(Ping("c1"))
+    session.opened()
+    assert said(session) == ["ping:c1"]
+    session.closed()
+    session.opened()
+    assert said(session) == ["ping:c1"]
+    with pytest.raises(LocalProtocolError):
+        session.join("Ann")
+
+
+def test_each_command_is_settled_once() -> None:
+    session = joined()
+    session.submit(Say("c1", "x"))
+    session.transmit()
+    refusal = Refusal("c1", Code.TEXT_INVALID, "no")
+    assert session.receive(refusal) == [Answered(Say("c1", "x"), refusal)]
+    assert session.receive(refusal) == []
+    assert session.receive(Refusal(None, Code.BAD_JSON, "no")) == []
+    assert session.unanswered == []
+
+
+def test_what_the_server_could_not_do_is_postponed_and_sent_again_with_the_same_id() -> None:
+    session = joined()
+    session.submit(Say("c1", "x"))
+    session.submit(Say("c2", "y"))
+    session.transmit()
+    assert session.receive(Refusal("c1", Code.UNAVAILABLE, "disk full")) == []
+    assert is_postponed(session)
+    assert said(session) == []
+    session.retry()
+    assert not is_postponed(session)
+    assert said(session) == ["say:c1"]
+    assert [outcome.command.id for outcome in session.receive(Ack("c1", "e-5"))] == ["c1"]
+
+
+@pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.INTERNAL, Code.RATE_LIMITED])
+def test_a_join_survives_answers_that_say_nothing_about_the_nickname(code: Code) -> None:
+    session = make()
+    session.join("Ann")
+    session.opened()
+    assert said(session) == ["join:j2"]
+    assert session.receive(Refusal("j2", code, "later")) == []
+    assert said(session) == []
+    session.retry()
+    assert said(session) == ["join:j2"]
+
+
+def test_after_a_refused_nickname_another_is_asked_for_and_what_waits_is_kept() -> None:
+    session = make()
+    session.join("Ann")
+    session.submit(Say("c1", "x"))
+    session.opened()
+    session.transmit()
+    taken = Refusal("j2", Code.NICKNAME_TAKEN, "taken", suggestions=("Ann2",))
+    (outcome,) = session.receive(taken)
+    assert isinstance(outcome, Answered)
+    assert outcome.reply is taken
+    assert said(session) == []
+    session.closed()
+    session.opened()
+    assert said(session) == []
+    session.join("Ann2")
+    assert said(session) == ["join:j3"]
+    session.receive(Ack("j3", "e-1", nickname="Ann2", resumed=False))
+    assert said(session) == ["say:c1"]
+
+
+def test_who_is_refused_another_nickname_keeps_the_old_one() -> None:
+    session = joined()
+    session.join("Bob")
+    (join,) = (json.loads(frame) for frame in session.transmit())
+    session.receive(Refusal(join["id"], Code.NICKNAME_TAKEN, "taken"))
+    assert (session.joined, session.nickname) == (True, "Ann")
+
+
+def test_who_is_refused_another_nickname_after_a_broken_connection_asks_for_the_old_one() -> None:
+    session = joined()
+    session.join("Bob")
+    session.transmit()
+    session.closed()
+    session.opened()
+    (join,) = (json.loads(frame) for frame in session.transmit())
+    assert join["nickname"] == "Bob"
+    session.receive(Refusal(join["id"], Code.NICKNAME_TAKEN, "taken"))
+    (join,) = (json.loads(frame) for frame in session.transmit())
+    assert join["nickname"] == "Ann"
+    session.receive(Refusal(join["id"], Code.NICKNAME_TAKEN, "taken"))
+    assert (session.joined, session.nickname, said(session)) == (False, "", [])
+
+
+def test_a_server_that_does_not_say_how_it_wrote_the_nickname_changes_nothing() -> None:
+    session = joined()
+    session.join("Bob")
+    (join,) = (json.loads(frame) for frame in session.transmit())
+    session.receive(Ack(join["id"], "e-4"))
+    assert (session.joined, session.nickname) == (True, "Ann")
+
+
+def test_no_more_commands_are_taken_than_the_server_remembers() -> None:
+    session = joined()
+    session.receive(Welcome("cloudchat.v1", "f", "e-0", AT, 15, WireLimits(10, 10, 100, 2)))
+    session.submit(Say("c1", "x"))
+    assert not is_full(session)
+    session.submit(Say("c2", "x"))
+    assert is_full(session)
+    with pytest.raises(LocalProtocolError):
+        session.submit(Say("c3", "x"))
+
+
+@pytest.mark.parametrize(
+    "command", [Say("c1", "again"), Say("c2", "x" * 200), Join("c3", "Bob", TOKEN)]
+)
+def test_a_command_that_could_never_be_answered_is_not_taken(command: Say | Join) -> None:
+    session = joined()
+    session.receive(Welcome("cloudchat.v1", "f", "e-0", AT, 15, WireLimits(10, 10, 100, 9)))
+    session.submit(Say("c1", "x"))
+    with pytest.raises(LocalProtocolError):
+        session.submit(command)
+    assert session.unanswered == [Say("c1", "x")]
+
+
+WELCOME = Welcome("cloudchat.v1", "f", "e-9", AT, 15, WireLimits(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("frame", "cursor"),
+    [
+        (Joined("e-2", AT, "Bob"), "e-2"),
+        (Message("e-3", AT, "Bob", "hi", "c9"), "e-3"),
+        (Heartbeat("e-7", AT), "e-7"),
+        (Snapshot("e-8"), "e-8"),
+        (Snapshot("e-8", more=True), "e-1"),
+        (WELCOME, "e-1"),
+        (Gap("e-1", "retention"), "e-1"),
+        (Ack("c1", "e-9"), "e-1"),
+        (Refusal("c1", Code.INTERNAL, "no"), "e-1"),
+        (Closing(2.5), "e-1"),
+    ],
+)
+def test_only_events_heartbeats_and_whole_snapshots_move_the_cursor(
+    frame: Frame, cursor: str
+) -> None:
+    session = make(cursor="e-1")
+    assert session.receive(frame) == []
+    assert session.cursor == cursor
+
+
+def test_a_planned_end_says_when_to_come_back_until_one_has() -> None:
+    session = make()
+    session.opened()
+    session.receive(WELCOME)
+    session.receive(Closing(2.5))
+    assert (session.retry_after, session.heartbeat) == (2.5, 15)
+    session.closed()
+    assert session.retry_after == 2.5
+    session.opened()
+    assert session.retry_after is None
+
+
+@pytest.mark.parametrize("code", [1000, 1006, 1012, 4001, 4499, 5000])
+def test_after_most_close_codes_a_client_comes_back(code: int) -> None:
+    assert may_return(code)
+
+
+@pytest.mark.parametrize("code", [4500, 4501, 4999])
+def test_codes_from_4500_to_4999_say_do_not_come_back(code: int) -> None:
+    assert not may_return(code)
+
+
+FRAMES: list[Frame] = [
+    WELCOME,
+    Snapshot("e-8", more=True),
+    Heartbeat("e-7", AT),
+    Joined("e-2", AT, "Bob"),
+    Ack("c1", "e-9"),
+    Closing(2.5),
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: type(frame).__name__)
+def test_every_frame_is_read_as_it_was_written(frame: Frame) -> None:
+    assert decode_frame(encode(frame)) == frame
+    assert decode_frame(encode(frame).decode()) == frame
+
+
+def test_frames_and_fields_of_a_later_version_are_ignored() -> None:
+    assert decode_frame('{"type":"sparkles","cursor":"e-1"}') is None
+    assert decode_frame('{"type":"heartbeat","cursor":"e-1","at":"x","mood":1}') == Heartbeat(
+        "e-1", "x"
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        '{"cursor":"e-1"}',
+        '{"type":7}',
+        '{"type":"ack"}',
+        b"\xff",
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_frame_is_the_servers_fault(data: bytes | str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode_frame(data)
+    assert caught.value.close_code == 1002
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60))
+def test_whatever_a_server_sends_raises_nothing_but_our_own_error(data: bytes | str) -> None:
+    with contextlib.suppress(RemoteProtocolError):
+        decode_frame(data)
+
+
+class Server:
+    """Remembers every command it was sent, as a server does; loses connections and answers when told to."""
+
+    def __init__(self) -> None:
+        self.applied: list[str] = []
+        self.token_known = False
+
+    def take(self, frames: Iterable[bytes]) -> list[Frame]:
+        answers: list[Frame] = []
+        for data in frames:
+            value = json.loads(data)
+            if value["type"] == "join":
+                answers.append(Ack(value["id"], "e-1", nickname="Ann", resumed=self.token_known))
+                self.token_known = True
+                continue
+            if value["id"] not in self.applied:
+                self.applied.append(value["id"])
+            answers.append(Ack(value["id"], "e-2"))
+        return answers
+
+
+@given(st.lists(st.sampled_from(["say", "send", "lose before", "lose after", "lose half"])))
+def test_whenever_the_connection_breaks_each_command_happens_once_and_in_order(
+    steps: list[str],
+) -> None:
+    """The connection may break before the server has seen what was sent, after it, or between two answers."""
+    server, session = Server(), make()
+    session.join("Ann")
+    session.opened()
+    made: list[str] = []
+    settled: list[str] = []
+
+    def settle(frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            settled.extend(
+                o.command.id for o in session.receive(frame) if not isinstance(o.command, Join)
+            )
+
+    for step in [*steps, "send", "send"]:
+        if step == "say":
+            if not session.full:
+                made.append(f"c{len(made)}")
+                session.submit(Say(made[-1], "x"))
+            continue
+        frames = session.transmit()
+        if step == "send":
+            settle(server.take(frames))
+            continue
+        if step != "lose before":
+            answers = server.take(frames)
+            settle(answers[: len(answers) // 2] if step == "lose half" else [])
+        session.closed()
+        session.opened()
+    assert server.applied == made
+    assert settled == made
