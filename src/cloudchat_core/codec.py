@@ -15,8 +15,12 @@ from cloudchat_core.errors import Code, LocalProtocolError, RefusedError
 from cloudchat_core.events import AnyEvent, Private, Record
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z", re.ASCII)
+_BAD_ID = "a command has an `id`: 1 to 64 of A-Z a-z 0-9 . _ : -"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,128}\Z", re.ASCII)
 _TYPES = {kind.__struct_config__.tag: kind for kind in ClientCommand.__args__}
+
+DEEPEST = 64
+"""How deep JSON from outside may be nested; a command's own fields need 3."""
 
 _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="deterministic")
@@ -30,13 +34,39 @@ encode = _encoder.encode
 
 
 def decode_json(data: bytes | str) -> Any:
-    """Read strict JSON (no NaN, no lone surrogates); raises `RefusedError` with `bad_json`."""
+    """Read strict JSON: no NaN, no lone surrogates, nested at most `DEEPEST` deep.
+
+    Raises `RefusedError` with `bad_json`.
+    """
     try:
-        return _decode_any(data)
+        value = _decode_any(data)
+        deep = _nested(value, data)
     except RecursionError:
-        raise RefusedError(Code.BAD_JSON, "the JSON is nested too deeply") from None
+        deep = True
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise RefusedError(Code.BAD_JSON, f"this is not JSON: {error}") from None
+    if deep:
+        raise RefusedError(Code.BAD_JSON, f"this JSON is nested more than {DEEPEST} deep")
+    return value
+
+
+def _nested(value: Any, data: bytes | str) -> bool:
+    """Tell whether `value`, read from `data`, is nested more than `DEEPEST` deep.
+
+    How deep the interpreter itself could go depends on who calls, so what was once read might not be written later.
+    """
+    brackets = ("[", "{") if isinstance(data, str) else (b"[", b"{")
+    if sum(map(data.count, brackets)) <= DEEPEST:  # type: ignore[arg-type]
+        return False
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 def decode_command(data: bytes | str) -> ClientCommand:
@@ -45,23 +75,25 @@ def decode_command(data: bytes | str) -> ClientCommand:
     Raises `RefusedError`: `bad_json` (not JSON), `bad_frame` (no object), `unknown_type`, or `bad_command` (a missing
     or wrong field, or `id`); its `command_id` is the command's id where it could be read.
     """
+    # Read twice, because a decoder that knows its fields skips over what is wrong in the others.
+    value = decode_json(data)
     try:
-        command: ClientCommand = _decode_command(data)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise _explain(decode_json(data), error) from None
-    if not _ID.match(command.id):
-        raise RefusedError(Code.BAD_COMMAND, "`id` must be 1 to 64 of A-Z a-z 0-9 . _ : -")
-    return command
+        return _named(_decode_command(data))
+    except msgspec.MsgspecError as error:
+        raise _explain(value, error) from None
 
 
 def command_from(value: object) -> ClientCommand:
-    """Turn decoded JSON into a command, as `decode_command` does."""
+    """Turn what `decode_json` returned, or a part of it, into a command, as `decode_command` does."""
     try:
-        command: ClientCommand = msgspec.convert(value, ClientCommand)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        return _named(msgspec.convert(value, ClientCommand))
+    except msgspec.MsgspecError as error:
         raise _explain(value, error) from None
-    if not _ID.match(command.id):
-        raise RefusedError(Code.BAD_COMMAND, "`id` must be 1 to 64 of A-Z a-z 0-9 . _ : -")
+
+
+def _named(command: ClientCommand) -> ClientCommand:
+    if not valid_command_id(command.id):
+        raise RefusedError(Code.BAD_COMMAND, _BAD_ID)
     return command
 
 
@@ -73,9 +105,7 @@ def _explain(value: object, error: Exception) -> RefusedError:
     command_id = given if isinstance(given, str) and _ID.match(given) else None
     kind = value.get("type")
     if command_id is None:
-        return RefusedError(
-            Code.BAD_COMMAND, "a command has an `id`: 1 to 64 of A-Z a-z 0-9 . _ : -"
-        )
+        return RefusedError(Code.BAD_COMMAND, _BAD_ID)
     if not isinstance(kind, str):
         return RefusedError(Code.BAD_COMMAND, "a command has a `type`, a string", command_id)
     if kind not in _TYPES:
