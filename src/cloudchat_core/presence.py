@@ -36,6 +36,7 @@ class Presence:
         self._feeds: dict[str, dict[str, None]] = {}
         self._until: dict[str, int] = {}
         self._ending: dict[str, Ending] = {}
+        self._held: dict[str, int] = {}
 
     def opened(self, scope: str, feed: str) -> str | None:
         """A feed of the participation is open. Returns the feed that has to end for it: the oldest of too many."""
@@ -59,29 +60,47 @@ class Presence:
             return
         del self._feeds[scope]
         wait = {"left": 0, "away": min(self._grace, AWAY), "lost": self._grace}[ending]
-        self._until[scope] = now + wait
-        self._ending[scope] = ending
+        self._leaves(scope, now + wait, ending)
+        held = self._held.get(scope, 0)
+        if held > now + wait:
+            self._leaves(scope, held, "lost")
 
     def hold(self, scope: str, now: int, least: int) -> None:
-        """Count the participation as present for the longer of grace and `least` (ms), without an open feed."""
+        """Let a feed count as open for the longer of grace and `least` (ms): a poll's, or one that is on its way.
+
+        Others that end meanwhile are not the last one.
+        """
+        held = self._held[scope] = max(self._held.get(scope, 0), now + max(self._grace, least))
         if scope not in self._feeds:
-            self._until[scope] = max(self._until.get(scope, 0), now + max(self._grace, least))
-            self._ending[scope] = "lost"
+            self._leaves(scope, max(self._until.get(scope, 0), held), "lost")
 
     def restarted(self, scopes: Iterable[str], now: int) -> None:
         """The server was away, not they: each of `scopes` gets one fresh grace."""
         for scope in scopes:
-            self.hold(scope, now, 0)
+            if scope not in self._feeds:
+                self._leaves(scope, now + self._grace, "lost")
+
+    def _leaves(self, scope: str, moment: int, ending: Ending) -> None:
+        self._until[scope], self._ending[scope] = moment, ending
 
     def is_present(self, scope: str) -> bool:
         """Tell whether a feed of the participation is open."""
         return scope in self._feeds
+
+    def knows(self, scope: str) -> bool:
+        """Tell whether the participation is counted as here: with a feed, or within its grace."""
+        return scope in self._feeds or scope in self._until
+
+    def deadline_of(self, scope: str) -> int | None:
+        """Return until when (ms) the participation may be without a feed; None: it has one, or is not known."""
+        return self._until.get(scope)
 
     def forget(self, scope: str) -> None:
         """The participation has left; its feeds, if any, go on without a nickname."""
         self._feeds.pop(scope, None)
         self._until.pop(scope, None)
         self._ending.pop(scope, None)
+        self._held.pop(scope, None)
 
     def next_deadline(self) -> int | None:
         """Return when `due` will next have something to say; None: not before something else happens."""
