@@ -102,7 +102,8 @@ class Session:
             return self._slow_down(command.id, wait)
         if self._unanswered >= self._limits.unanswered:
             return self._slow_down(command.id, 1)
-        self._refused = 0
+        # One in time forgives one too many: a flood that now and then finds room is one all the same.
+        self._refused = max(0, self._refused - 1)
         if isinstance(command, Join):
             refusal, command = self._join(command)
             if refusal is not None:
