@@ -24,6 +24,12 @@ LARGEST_READ: Final = 262_144
 """About how many bytes `View.since` returns at most; a reader that is far behind comes again."""
 
 
+_ENTRY: Final = 64  # bytes that a record takes in the window besides its payload
+_CACHED: Final = (
+    64  # start cursors whose bytes a view keeps; the rest is joined again when it is asked for
+)
+
+
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """One record as the window keeps it: its topic (empty: shown to nobody) and the public event as JSON."""
 
@@ -54,13 +60,13 @@ class Feed:
             return
         self._starts.append(self.head + 1)
         self._batches.append(list(entries))
-        self._size += sum(len(entry.payload) for entry in entries)
+        self._size += _size(entries)
         self.head += len(entries)
         # A quarter of slack, so that the lists are cut rarely.
         if self._size > self._window * 5 // 4:
             drop = 0
             while self._size > self._window and drop < len(self._batches) - 1:
-                self._size -= sum(len(entry.payload) for entry in self._batches[drop])
+                self._size -= _size(self._batches[drop])
                 drop += 1
             del self._starts[:drop], self._batches[:drop]
 
@@ -87,6 +93,10 @@ class Feed:
         """Return the batches that begin after `offset`."""
         index = bisect_right(self._starts, offset)
         return list(zip(self._starts[index:], self._batches[index:], strict=True))
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    return sum(len(entry.payload) for entry in entries) + _ENTRY * len(entries)
 
 
 class View:
@@ -130,6 +140,8 @@ class View:
             parts.append(self._chunks[index])
             size, index = size + len(self._chunks[index]), index + 1
         after = self._starts[index] - 1 if index < len(self._starts) else self._head
+        if len(self._cache) >= _CACHED:
+            self._cache.clear()
         hit = self._cache[cursor] = (parts[0] if len(parts) == 1 else b"".join(parts), after)
         return hit
 
