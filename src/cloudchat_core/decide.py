@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from cloudchat_core.clock import SECOND, rfc3339
 from cloudchat_core.codec import content_hash, valid_command_id
@@ -53,8 +52,8 @@ from cloudchat_core.events import (
     Started,
     Stopped,
 )
-from cloudchat_core.frames import Ack, InstanceView, Refusal, Reply
-from cloudchat_core.instances import ABSENT, TRANSITIONS, Instance, Operation, allowed
+from cloudchat_core.frames import Ack, Refusal, Reply
+from cloudchat_core.instances import TRANSITIONS, Instance, Operation, allowed
 from cloudchat_core.limits import Limits
 from cloudchat_core.memory import SHARED
 from cloudchat_core.nicknames import NicknameProblem, suggestions
@@ -207,7 +206,9 @@ class Decider(msgspec.Struct, frozen=True):
             )
             if isinstance(checked, NicknameProblem):
                 return self._refuse_nickname(draft.state, command, command.nickname, checked)
-            nickname = checked.display
+            held = draft.state.participants.participation(caller.scope)
+            same = held is not None and held.key == checked.key
+            nickname = nickname if same else checked.display
         text = command.text.strip()
         if not 1 <= len(text) <= self.limits.text:
             return _refusal(
@@ -293,7 +294,7 @@ class Decider(msgspec.Struct, frozen=True):
             self.new_id(), verb, instance.id, self._by(draft.state, caller), now, deadline, expected
         )
         ref = operation.ref()
-        view = instance.view(None if instance.state == ABSENT else ref)
+        view = instance.view()
         draft.add(
             Received,
             Private(deadline=deadline, expected=expected, spec=spec),
@@ -334,10 +335,10 @@ class Decider(msgspec.Struct, frozen=True):
 
     def _tick(self, draft: "_Draft", now: int) -> None:
         state = draft.state
-        for operation_id in state.operations.oldest(_TICK):
-            operation = state.operations.get(operation_id)
-            if operation is not None and operation.deadline <= now:
-                self._end(draft, operation, "timeout", "the provider did not finish in time")
+        for operation in map(state.operations.get, state.operations.oldest(_TICK)):
+            if operation is None or operation.deadline > now:
+                break
+            self._end(draft, operation, "timeout", "the provider did not finish in time")
         due = state.memories.deadline(self.limits)
         if due is not None and due <= now:
             tokens = now - round(self.limits.token_memory * SECOND)
@@ -345,55 +346,54 @@ class Decider(msgspec.Struct, frozen=True):
             draft.add(Forgotten, Private(), tokens_before=tokens, shared_before=shared)
 
     def _end(self, draft: "_Draft", operation: Operation, reason: str, detail: str) -> None:
-        instance = draft.state.instances.get(operation.instance)
-        if instance is None:
-            return
-        ref = operation.ref()
-        over = len(draft.state.finished) + draft.ended + 1 - self.limits.finished_operations
-        room = draft.state.finished.oldest(over)[-1 if draft.ended else None :] if over > 0 else ()
-        private = Private(forget_operations=room)
-        draft.ended += 1
+        instance = draft.state.instances.get(operation.instance) or Instance(operation.instance)
+        told = {"operation": operation.ref(), "by": operation.by}
+        private = Private(forget_operations=draft.room_for(operation.id))
         if reason:
-            view = instance.view()
+            clean = {"reason": self._clean(reason), "detail": self._clean(detail)}
             draft.add(
                 Failed,
                 private,
-                instance=view,
-                operation=ref,
-                by=operation.by,
+                instance=instance.view(),
                 command=operation.command,
-                reason=reason,
-                detail=detail,
+                **told,
+                **clean,
             )
             return
         after, kind = TRANSITIONS[instance.state, operation.command]
-        created: str | UnsetType = (
-            rfc3339(draft.now) if kind == "created" else (instance.created_at or UNSET)
-        )
-        view = InstanceView(
-            instance.id,
-            UNSET if after == ABSENT else after,
-            UNSET if instance.name is None else instance.name,
-            UNSET,
-            created,
-        )
-        draft.add(_OUTCOMES[kind], private, instance=view, operation=ref, by=operation.by)
+        created_at = draft.at if kind == "created" else instance.created_at
+        moved = msgspec.structs.replace(instance, state=after, created_at=created_at)
+        draft.add(_OUTCOMES[kind], private, instance=moved.view(), **told)
+
+    def _clean(self, words: str) -> str:
+        """Return a provider's words as a frame can hold them: it may pass on what some program printed."""
+        return _CONTROL.sub(" ", words[: self.limits.text]).encode(errors="replace").decode()
 
 
 class _Draft:
     """The records of one decision as they come about: each gets the next offset, its cursor and the time."""
 
-    __slots__ = ("at", "ended", "epoch", "limits", "now", "records", "state")
+    __slots__ = ("at", "ended", "epoch", "forgotten", "limits", "now", "records", "state")
 
     def __init__(self, limits: Limits, state: Workspace, now: int) -> None:
         self.limits, self.state, self.now, self.at = limits, state, now, rfc3339(now)
-        self.epoch, self.ended = state.epoch, 0
+        self.epoch, self.forgotten = state.epoch, 0
+        self.ended: list[str] = []
         self.records: list[Record] = []
 
     def add(self, kind: Callable[..., AnyEvent], private: Private, **fields: object) -> None:
         offset = self.state.offset + len(self.records) + 1
         event = kind(cursor=format_cursor(self.epoch, offset), at=self.at, **fields)
         self.records.append(Record(offset, self.now, event, private))
+
+    def room_for(self, operation: str) -> tuple[str, ...]:
+        """Return the finished operations that have to go before one more is finished."""
+        known, over = self.state.finished, self.forgotten
+        over = max(over, len(known) + len(self.ended) + 1 - self.limits.finished_operations)
+        room = (*known.oldest(over), *self.ended)[self.forgotten : over]
+        self.ended.append(operation)
+        self.forgotten = over
+        return room
 
     def finish(self, scope: str, command_id: str, content: str, answer: Ack) -> Decision:
         """Attach the memory of the command to its last record, and say in the answer where that stands.
@@ -425,10 +425,6 @@ def _refuse(command: ClientCommand, code: Code, detail: str) -> Decision:
 
 def next_deadline(state: Workspace, limits: Limits) -> int | None:
     """Return when (ms since the epoch) a `Tick` is due: an operation's deadline or the memory's; None: never."""
-    due = [state.memories.deadline(limits)]
-    due += [
-        operation.deadline
-        for key in state.operations.oldest()
-        if (operation := state.operations.get(key))
-    ]
+    first = state.operations.first()
+    due = (state.memories.deadline(limits), None if first is None else first.deadline)
     return min((moment for moment in due if moment is not None), default=None)

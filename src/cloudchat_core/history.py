@@ -86,6 +86,10 @@ class OrderedMap(Generic[K, V]):
             number += 1
         return tuple(found)
 
+    def first(self) -> V | None:
+        """Return the oldest value, None where there is none."""
+        return self._items[self._order[self._first]][1] if self._items else None
+
     def last(self) -> V | None:
         """Return the newest value, None where there is none."""
         return self._items[self._order[self._next - 1]][1] if self._items else None

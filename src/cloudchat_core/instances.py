@@ -36,6 +36,13 @@ class Instance(msgspec.Struct, frozen=True):
     created_at: str | None = None
     operation: str | None = None
 
+    @classmethod
+    def from_view(cls, view: InstanceView) -> "Instance":
+        """Return the instance that `view` shows, as an event has it, without the operation under way."""
+        name = None if view.name is UNSET else view.name
+        created_at = None if view.created_at is UNSET else view.created_at
+        return cls(view.id, ABSENT if view.state is UNSET else view.state, name, created_at)
+
     def view(self, operation: OperationRef | None = None) -> InstanceView:
         """Return what everybody may see, with the operation under way."""
         return InstanceView(

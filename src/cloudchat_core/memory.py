@@ -39,7 +39,10 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Memories(msgspec.Struct, frozen=True):
-    """All scopes; nothing that ages is older than `since` (ms; 0: nothing ages). Who is present does not age."""
+    """All scopes; of the tokens' that age, none has been doing so since before `since` (ms; 0: none ages).
+
+    Who is present does not age.
+    """
 
     scopes: Map[str, Scope] = Map()
     since: int = 0
@@ -83,7 +86,8 @@ class Memories(msgspec.Struct, frozen=True):
         for old in memory.forget:
             commands = commands.delete(old)
         commands = commands.set(memory.id, Remembered(memory.content, ack, at))
-        return Memories(scopes.set(memory.scope, Scope(commands, at)), self.since or at)
+        since = self.since if memory.scope == SHARED else self.since or at
+        return Memories(scopes.set(memory.scope, Scope(commands, at)), since)
 
     def touch(self, scope: str, at: int) -> "Memories":
         """Return a copy in which the memory of `scope` begins to age at `at`: it was present until now."""
@@ -111,16 +115,14 @@ class Memories(msgspec.Struct, frozen=True):
             elif scope.last <= what.tokens_before and not present(name):
                 del kept[name]
         scopes = kept.finish()
-        aging = (_oldest(name, scope) for name, scope in scopes.items() if not present(name))
+        aging = (s.last for name, s in scopes.items() if name != SHARED and not present(name))
         return Memories(scopes, min(aging, default=0))
 
     def deadline(self, limits: Limits) -> int | None:
         """Return when (ms) something is next due to be forgotten."""
-        if not self.since:
-            return None
-        span = limits.shared_memory if SHARED in self.scopes else limits.token_memory
-        return self.since + round(min(span, limits.token_memory) * SECOND) + SLACK
-
-
-def _oldest(name: str, scope: Scope) -> int:
-    return scope.commands.values()[0].at if name == SHARED else scope.last
+        due = [self.since + round(limits.token_memory * SECOND)] if self.since else []
+        shared = self.scopes.get(SHARED)
+        oldest = None if shared is None else shared.commands.first()
+        if oldest is not None:
+            due.append(oldest.at + round(limits.shared_memory * SECOND))
+        return min(due) + SLACK if due else None

@@ -8,6 +8,7 @@ The state is immutable so that a batch whose append fails is dropped by forgetti
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from cloudchat_core.cursor import Epoch, epoch_at, format_cursor, parse_cursor
 from cloudchat_core.events import (
@@ -27,7 +28,7 @@ from cloudchat_core.events import (
 )
 from cloudchat_core.frames import Ack, InstanceView
 from cloudchat_core.history import OrderedMap
-from cloudchat_core.instances import ABSENT, TRANSITIONS, Instance, Operation
+from cloudchat_core.instances import ABSENT, Instance, Operation
 from cloudchat_core.memory import Memories
 from cloudchat_core.nicknames import Participation, Registry
 
@@ -161,9 +162,7 @@ def _begin(state: Workspace, record: Record, event: Received) -> dict[str, Any]:
         private.expected,
         private.spec,
     )
-    known = state.instances.get(view.id) or Instance(
-        view.id, name=view.name if isinstance(view.name, str) else None
-    )
+    known = Instance.from_view(view)
     return {
         "worklog": state.worklog.set(record.offset, event).newest(RECENT),
         "operations": state.operations.set(ref.id, operation),
@@ -174,10 +173,9 @@ def _begin(state: Workspace, record: Record, event: Received) -> dict[str, Any]:
 def _finish(state: Workspace, record: Record, event: AnyInstanceEvent) -> dict[str, Any]:
     view, ref = event.instance, event.operation
     worklog = state.worklog.set(record.offset, event).newest(RECENT)
-    instance, operation = state.instances.get(view.id), state.operations.get(ref.id)
-    if instance is None or operation is None:
+    operation = state.operations.get(ref.id)
+    if operation is None:
         return {"worklog": worklog}
-    failed = isinstance(event, Failed)
     done = msgspec.structs.replace(
         operation,
         outcome=str(event.__struct_config__.tag),
@@ -186,24 +184,15 @@ def _finish(state: Workspace, record: Record, event: AnyInstanceEvent) -> dict[s
         done_at=record.at,
         spec=None,
     )
-    state_after = (
-        instance.state
-        if failed
-        else TRANSITIONS.get((instance.state, operation.command), (instance.state,))[0]
-    )
     finished = state.finished
     for old in record.private.forget_operations:
         finished = finished.delete(old)
-    if state_after == ABSENT:
-        instances = state.instances.delete(view.id)
-    else:
-        created_at = event.at if isinstance(event, Created) else instance.created_at
-        instances = state.instances.set(
-            view.id,
-            msgspec.structs.replace(
-                instance, state=state_after, operation=None, created_at=created_at
-            ),
-        )
+    instances = state.instances
+    if view.state is UNSET or isinstance(event, Created):
+        # Listed from `created` on, so its place is that of this event, not of the wish for it.
+        instances = instances.delete(view.id)
+    if view.state is not UNSET:
+        instances = instances.set(view.id, Instance.from_view(view))
     return {
         "worklog": worklog,
         "operations": state.operations.delete(ref.id),
