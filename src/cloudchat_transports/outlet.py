@@ -14,11 +14,11 @@ ends. A cursor that fell out of the shared window is served by the same task: `r
 is written as a cut frame would be; then the window is asked again. There is no `await` between "nothing is left" and
 "no longer stalled", so nothing that is published meanwhile can be passed over.
 
-A connection ends in one of three ways. `aclose()` writes out what is queued, says FIN, and reads on until the peer has
-closed too, all within `LINGER`: closing a socket with unread bytes resets the connection and destroys the last frame
-before the peer reads it (RFC 9112 §9.6, RFC 6455 §7.1.1). `end()` is for a reader that took nothing for too long: the
-backlog is dropped, `last_words` are put behind the cut frame, and whoever reads from the outlet is woken with
-`trio.ClosedResourceError` to call `aclose()`. `abort()` closes at once.
+`aclose()` ends a connection: it writes out what is queued, says FIN, and reads on until the peer has closed too, all
+within `LINGER`, because closing a socket with unread bytes resets the connection and destroys the last frame before
+the peer reads it (RFC 9112 §9.6, RFC 6455 §7.1.1). Only the task that reads from the outlet calls it. Others `finish`:
+they write a last frame, and the reader is woken with `trio.ClosedResourceError`. `end()` does so to a reader that takes
+nothing: its backlog is dropped, and `last_words` stand behind the frame that was cut. `abort()` closes at once.
 """
 
 from __future__ import annotations
@@ -72,8 +72,7 @@ class Outlet(trio.abc.HalfCloseableStream):
     """A TCP connection as a Trio stream, with synchronous writes that never split or overtake a frame.
 
     `sock` is a connected, non-blocking socket, which the outlet owns from now on. `start_soon` (a nursery's) must
-    outlive the connection: it runs the task of a stalled reader. `head` is what was read from the socket already and
-    is to be read again.
+    outlive the connection: it runs the task of a stalled reader.
     """
 
     __slots__ = (
@@ -107,13 +106,12 @@ class Outlet(trio.abc.HalfCloseableStream):
         *,
         start_soon: StartSoon,
         limits: Limits,
-        head: bytes = b"",
         peer: str = "",
     ) -> None:
         self._sock = sock
         self._start_soon = start_soon
         self._limits = limits
-        self._head = head
+        self._head = b""
         self._rest: Piece = b""
         self._rest_done: trio.Event | None = None
         self._queue: deque[tuple[Piece, trio.Event | None]] = deque()
@@ -154,7 +152,7 @@ class Outlet(trio.abc.HalfCloseableStream):
         What the kernel refuses is kept, up to `Limits.direct` bytes; a reader that lets more pile up is given up on.
         On a closed connection nothing happens.
         """
-        if self._closing:
+        if self._closing or not data:
             return
         if not self.stalled:
             self._send(data, None)
@@ -199,7 +197,7 @@ class Outlet(trio.abc.HalfCloseableStream):
         `now` is `trio.current_time()`, read once for a whole sweep.
         """
         source = self.source
-        if source is None or self.stalled or self.cursor == source.head:
+        if source is None or self.stalled or self.cursor >= source.head:
             return False
         hit = source.since(self.cursor)
         if hit is None:
@@ -219,7 +217,7 @@ class Outlet(trio.abc.HalfCloseableStream):
             self.cursor = cursor
             if data:
                 self.wrote_at = now
-            return cursor != source.head
+            return cursor < source.head
         self.cursor, self._rest = source.split(self.cursor, written)
         if not self.stalled:
             self._stall()
@@ -238,7 +236,7 @@ class Outlet(trio.abc.HalfCloseableStream):
                 try:
                     self._flush()
                     source = self.source
-                    if source is None or self.cursor == source.head:
+                    if source is None or self.cursor >= source.head:
                         self.stalled = False
                         return
                     hit = source.since(self.cursor)
@@ -359,6 +357,10 @@ class Outlet(trio.abc.HalfCloseableStream):
                 return data
         raise trio.ClosedResourceError("this connection is closed")
 
+    def unread(self, data: bytes) -> None:
+        """Have `data`, which was read already, read again first."""
+        self._head = data + self._head
+
     async def send_eof(self) -> None:
         """Say that nothing more will be sent, after what is queued."""
         if self._closing:
@@ -380,19 +382,25 @@ class Outlet(trio.abc.HalfCloseableStream):
 
     # ------------------------------------------------------------------ ends
 
+    def finish(self, last: bytes) -> None:
+        """Write `last` behind what is queued, and nothing after it; who reads from this outlet is woken to close it."""
+        self.write(last)
+        if not self._closing:
+            self._closing = True
+            self.unfollow()
+            trio.lowlevel.notify_closing(self._sock)
+
     def end(self) -> None:
-        """Give up on a reader that does not keep up; whoever reads from this outlet is woken to close it."""
-        if self._closing:
+        """Give up on a reader that does not keep up: drop its backlog, then `finish` with the last words."""
+        if self._closing or self._ended:
             return
-        self._closing = self._ended = True
-        self.unfollow()
+        self._ended = True
         waiting = [done for _, done in self._queue if done is not None]
         self._queue.clear()
-        if self.last_words:
-            self._queue.append((self.last_words, None))
+        self._direct = 0
         for done in waiting:
             done.set()
-        trio.lowlevel.notify_closing(self._sock)
+        self.finish(self.last_words)
 
     async def aclose(self) -> None:
         """Write out what is queued, say FIN, and wait for the peer's: all within `LINGER` seconds."""

@@ -38,7 +38,7 @@ async def nothing_older(after: int) -> tuple[bytes, int]:
 
 @asynccontextmanager
 async def connection(
-    limits: Limits | None = None, head: bytes = b"", buffers: int = 4096
+    limits: Limits | None = None, buffers: int = 4096
 ) -> AsyncIterator[tuple[Outlet, socket.socket]]:
     """An outlet with small buffers, and the socket at the other end of it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -50,7 +50,9 @@ async def connection(
     server.setblocking(False)
     peer.setblocking(False)
     async with trio.open_nursery() as nursery:
-        outlet = Outlet(server, start_soon=nursery.start_soon, limits=limits or Limits(), head=head)
+        outlet = Outlet(
+            server, start_soon=nursery.start_soon, limits=limits or Limits(), peer="127.0.0.1"
+        )
         with peer:
             yield outlet, peer
             outlet.abort()
@@ -336,7 +338,8 @@ async def test_closing_drops_what_a_stalled_reader_does_not_take(autojump_clock:
 
 @trio_test
 async def test_bytes_that_were_read_already_are_read_again_first() -> None:
-    async with connection(head=b"GET / HTTP") as (outlet, peer):
+    async with connection() as (outlet, peer):
+        outlet.unread(b"GET / HTTP")
         peer.send(b"/1.1")
         assert await outlet.receive_some(4) == b"GET "
         assert await outlet.receive_some() == b"/ HTTP"

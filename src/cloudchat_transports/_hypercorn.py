@@ -1,0 +1,53 @@
+"""The one place that touches Hypercorn's insides: its HTTP server for a connection that somebody else accepted.
+
+`hypercorn.trio.serve` opens its own sockets; we have one port for everything. `TCPServer` is what Hypercorn itself runs
+for each connection. It is not documented, and its signature has changed between releases: hence the narrow pin, and a
+test that holds the signature.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import LifespanState
+from hypercorn.utils import wrap_app
+
+if TYPE_CHECKING:
+    from cloudchat_core.limits import Limits
+    from cloudchat_transports.outlet import Outlet
+
+KEEP_ALIVE = 75.0
+"""Seconds that an idle connection is kept (nginx 75 s): Hypercorn's 5 s end just when a client sends its next POST."""
+
+
+class HttpServer:
+    """Serves one ASGI application on connections that are handed to it."""
+
+    def __init__(self, app: Any, limits: Limits, heartbeat: float) -> None:
+        """Serve `app`; `heartbeat` (seconds) is how often Hypercorn pings a WebSocket on a re-used connection."""
+        config = Config()
+        config.accesslog = None
+        config.errorlog = logging.getLogger("cloudchat.http")
+        config.h11_max_incomplete_size = limits.head
+        config.include_server_header = False
+        config.keep_alive_timeout = KEEP_ALIVE
+        config.websocket_max_message_size = limits.frame
+        config.websocket_ping_interval = heartbeat
+        self._config = config
+        self._app = wrap_app(app, config.wsgi_max_body_size, "asgi")
+        self._context = WorkerContext(None)
+
+    async def serve(self, outlet: Outlet, state: dict[str, object]) -> None:
+        """Serve the requests of one connection until it ends; `state` is the ASGI `state` of each."""
+        stream = cast(
+            "Any", outlet
+        )  # it is annotated as a TLS stream, but takes any stream that has a `socket`
+        await TCPServer(self._app, self._config, self._context, LifespanState(state), stream)
+
+    async def wind_down(self) -> None:
+        """Close idle connections now, and the others after the response that they are at."""
+        await self._context.terminated.set()

@@ -1,0 +1,240 @@
+"""One port for everything: accept, look at the first request's head, and hand the connection on.
+
+A WebSocket upgrade goes to our own server (`ws/server.py`), whatever else to Hypercorn, both over the connection's
+`Outlet`. The bytes that were looked at are read again from the outlet, so whoever takes over sees the whole connection.
+(An upgrade that is not a connection's first request goes through Hypercorn and the ASGI application.)
+
+The accept loop outlives everything: a connection's exception ends that connection, and when the process has no file
+descriptors left the loop pauses until some were closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from cloudchat_core.errors import CloudchatError
+from cloudchat_transports.outlet import Outlet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cloudchat_core.limits import Limits
+    from cloudchat_transports._hypercorn import HttpServer
+    from cloudchat_transports.fanout import Fanout
+    from cloudchat_transports.ws.server import WebSocketServer
+
+BACKLOG: Final = 1_024
+"""Connections that the kernel holds for us while we are busy (the kernel's own bound, net.core.somaxconn, is 4,096)."""
+
+ACCEPTS: Final = 64
+"""Connections taken in between two checkpoints."""
+
+PAUSE: Final = 0.2
+"""Seconds to wait when the process is out of file descriptors."""
+
+_OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_UPGRADE: Final = re.compile(
+    rb"\AGET [^\r\n]*(?:\r?\n[^\r\n]+)*?\r?\nupgrade:[ \t]*websocket[ \t]*\r?\n", re.IGNORECASE
+)
+_TIMEOUT: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+_log = logging.getLogger(__name__)
+
+
+class BindError(CloudchatError):
+    """The server cannot listen where it was told to; the text says why."""
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Return listening sockets for all addresses of `host` on `port` (0: any free port, the same for all).
+
+    Raises `BindError` where there is no such address, or another program has the port.
+    """
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise BindError(f"cannot listen on {host!r}: {error.strerror or error}") from error
+    sockets: list[socket.socket] = []
+    for family, address in dict.fromkeys(
+        (family, address[0]) for family, _, _, _, address in found
+    ):
+        if sockets:
+            port = sockets[0].getsockname()[1]
+        try:
+            listening = socket.create_server((str(address), port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            if error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL} and len(found) > 1:
+                continue  # `localhost` may have an IPv6 address on a machine without IPv6
+            for other in sockets:
+                other.close()
+            if error.errno == errno.EADDRINUSE:
+                raise BindError(
+                    f"port {port} of {host} is taken by another program; choose another port"
+                ) from error
+            raise BindError(
+                f"cannot listen on port {port} of {host}: {error.strerror or error}"
+            ) from error
+        listening.setblocking(False)
+        listening.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # what it accepts inherits it
+        sockets.append(listening)
+    if not sockets:
+        raise BindError(f"cannot listen on {host!r}: no address of it is this machine's")
+    return sockets
+
+
+class Listener:
+    """Accepts connections on `sockets` (see `bind`) and serves them."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        *,
+        limits: Limits,
+        websockets: WebSocketServer,
+        http: HttpServer,
+        fanout: Fanout,
+    ) -> None:
+        """The sockets are the listener's from now on."""
+        self._sockets, self._limits, self._websockets, self._http, self._fanout = (
+            sockets,
+            limits,
+            websockets,
+            http,
+            fanout,
+        )
+        self._outlets: set[Outlet] = set()
+        self._unasked: set[Outlet] = set()  # those whose first request has not come yet
+        self._accepting, self._serving = trio.CancelScope(), trio.CancelScope()
+        self._idle = trio.Event()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        port: int = self._sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._outlets)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Accept and serve until cancelled, or until `shut_down` is through."""
+        try:
+            with self._serving:
+                async with trio.open_nursery() as nursery:
+                    with self._accepting:
+                        async with trio.open_nursery() as accepting:
+                            for listening in self._sockets:
+                                accepting.start_soon(self._accept, listening, nursery)
+                            task_status.started()
+        finally:
+            self._close_sockets()
+            for outlet in tuple(self._outlets):
+                outlet.abort()
+
+    async def shut_down(self, within: float) -> None:
+        """Accept nothing more, let everybody go in order, and close what is left after `within` seconds."""
+        self._accepting.cancel()
+        self._close_sockets()
+        for outlet in tuple(self._unasked):
+            outlet.finish(b"")
+        self._websockets.wind_down()
+        await self._http.wind_down()
+        with trio.move_on_after(within):
+            while self._outlets:
+                self._idle = trio.Event()
+                await self._idle.wait()
+        for outlet in tuple(self._outlets):
+            outlet.abort()
+        self._serving.cancel()
+
+    def _close_sockets(self) -> None:
+        for listening in self._sockets:
+            if listening.fileno() >= 0:
+                trio.lowlevel.notify_closing(listening)
+                listening.close()
+
+    # ------------------------------------------------------------------ accepting
+
+    async def _accept(self, listening: socket.socket, nursery: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(listening)
+            for _ in range(ACCEPTS):
+                try:
+                    sock, address = listening.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _OUT_OF_RESOURCES:
+                        _log.warning("cannot accept connections for now: %s", error.strerror)
+                        await trio.sleep(PAUSE)
+                        break
+                    continue  # the peer was gone already, or the network had something to say (accept(2))
+                sock.setblocking(False)
+                self._admit(sock, str(address[0]), nursery)
+
+    def _admit(self, sock: socket.socket, peer: str, nursery: trio.Nursery) -> None:
+        if len(self._outlets) >= self._limits.connections:
+            with sock, suppress(OSError):
+                sock.send(_FULL)
+            return
+        outlet = Outlet(sock, start_soon=nursery.start_soon, limits=self._limits, peer=peer)
+        self._outlets.add(outlet)
+        nursery.start_soon(self._serve, outlet)
+
+    # ------------------------------------------------------------------ one connection
+
+    async def _serve(self, outlet: Outlet) -> None:
+        try:
+            await self._hand_on(outlet)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer is gone, or we closed it
+        except* Exception:  # noqa: BLE001 - a bug costs one connection, not the server
+            _log.exception("the connection of %s ended", outlet.peer)
+        finally:
+            outlet.abort()
+            self._outlets.discard(outlet)
+            if not self._outlets:
+                self._idle.set()
+
+    async def _hand_on(self, outlet: Outlet) -> None:
+        """Read the first request's head and see who is to serve it."""
+        head, end = b"", None
+        self._unasked.add(outlet)
+        try:
+            with trio.move_on_after(self._limits.head_time) as waiting:
+                while (
+                    end is None
+                    and len(head) <= self._limits.head
+                    and (data := await outlet.receive_some())
+                ):
+                    # The end may have been cut in two; the rest need not be looked at again.
+                    start = max(0, len(head) - 3)
+                    head += data
+                    end = _HEAD_END.search(head, start)
+        finally:
+            self._unasked.discard(outlet)
+        if waiting.cancelled_caught or not head:
+            outlet.finish(_TIMEOUT if head else b"")
+            await outlet.aclose()
+        elif end is not None and _UPGRADE.match(head, 0, end.end()):
+            outlet.unread(head[end.end() :])
+            await self._websockets.serve(outlet, head[: end.end()])
+        else:
+            # A head that is too long goes here as well: Hypercorn says 431.
+            outlet.unread(head)
+            await self._http.serve(outlet, {"outlet": outlet, "fanout": self._fanout})

@@ -1,0 +1,3 @@
+"""The WebSocket transport."""
+
+__all__: list[str] = []

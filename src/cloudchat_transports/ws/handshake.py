@@ -1,0 +1,89 @@
+"""The opening handshake (RFC 6455 §4.2), over wsproto: a request for a WebSocket, and the two answers to it."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
+from wsproto.utilities import RemoteProtocolError
+
+from cloudchat_core.codec import encode
+from cloudchat_core.session import PROTOCOL
+
+if TYPE_CHECKING:
+    from wsproto.connection import Connection
+
+
+_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==\Z")  # 16 bytes in base64 (§4.2.1)
+
+
+class HandshakeError(Exception):
+    """This request cannot become a WebSocket; `answer` is what to send before closing."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Upgrade:
+    """A valid request for a WebSocket: `host`, `origin` (None: not sent), `path` and `query` are what was asked for."""
+
+    def __init__(self, head: bytes) -> None:
+        """Read the request head (with its final empty line); raises `HandshakeError` where it is no such request."""
+        self._wsproto = WSConnection(ConnectionType.SERVER)
+        try:
+            self._wsproto.receive_data(head)
+            request = next(self._wsproto.events(), None)
+        except RemoteProtocolError as error:
+            hint = error.event_hint
+            raise HandshakeError(self._wsproto.send(hint) if hint is not None else b"") from error
+        except UnicodeError as error:  # wsproto reads Host as IDNA
+            raise HandshakeError(self._wsproto.send(RejectConnection(status_code=400))) from error
+        if not isinstance(request, Request):
+            raise HandshakeError(b"")
+        key = next(value for name, value in request.extra_headers if name == b"sec-websocket-key")
+        if not _KEY.match(key):
+            raise HandshakeError(self._wsproto.send(RejectConnection(status_code=400)))
+        url = urlsplit(request.target)
+        self.host: str = request.host
+        self.path, self.query = url.path, url.query
+        origins = [value for name, value in request.extra_headers if name == b"origin"]
+        self.origin: str | None = origins[0].decode("latin-1") if origins else None
+        self._subprotocol = PROTOCOL if PROTOCOL in request.subprotocols else None
+
+    def accept(self) -> tuple[bytes, Connection]:
+        """Return the answer that opens the WebSocket, and wsproto's frame engine for what follows.
+
+        No extension is accepted: shared frames are not compressed for each connection, and what is not inflated does
+        not grow past the limit. The HTTP half of the engine is let go of.
+        """
+        answer = self._wsproto.send(AcceptConnection(subprotocol=self._subprotocol))
+        engine = self._wsproto.connection
+        assert engine is not None, "a connection that was accepted is open"  # noqa: S101
+        return answer, engine
+
+    def reject(self, status: int, code: str, detail: str) -> bytes:
+        """Return the answer that refuses it: a problem (RFC 9457) with the protocol's `code`."""
+        title = HTTPStatus(status).phrase
+        body = encode(
+            {
+                "type": "about:blank",
+                "title": title,
+                "status": status,
+                "code": code,
+                "detail": detail,
+            }
+        )
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        start = self._wsproto.send(
+            RejectConnection(status_code=status, headers=headers, has_body=True)
+        )
+        return start + self._wsproto.send(RejectData(data=body, body_finished=True))

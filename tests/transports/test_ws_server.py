@@ -1,0 +1,421 @@
+"""What a WebSocket client meets: the handshake, the feed, answers, and how connections end."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+import pytest
+import trio
+from trio.testing import trio_test, wait_all_tasks_blocked
+from websockets.sync.client import connect as stock_connect
+
+from cloudchat_core.limits import Limits
+from tests.transports.support import (
+    BINARY,
+    CLOSE,
+    PING,
+    TEXT,
+    TOKEN,
+    Client,
+    connect,
+    frame,
+    read_all,
+    serving,
+    upgrade,
+)
+
+FAST = 0.3  # seconds; a heartbeat that tests can wait for
+
+
+async def beginning(client: Client) -> list[str]:
+    """The types of the frames up to the snapshot's last part."""
+    kinds = []
+    while True:
+        message = await client.next()
+        kinds.append(message["type"])
+        if message["type"] == "snapshot" and not message.get("more"):
+            return kinds
+
+
+@trio_test
+async def test_a_feed_begins_with_welcome_and_snapshot_and_goes_on_with_events() -> None:
+    async with serving() as server:
+        client = await Client.open(server)
+        welcome = await client.next()
+        assert (welcome["type"], welcome["protocol"]) == ("welcome", "cloudchat.v1")
+        assert welcome["limits"] == {
+            "text": 4096,
+            "nickname": 32,
+            "frame": 65_536,
+            "unanswered": 100,
+        }
+        assert (await client.next())["type"] == "snapshot"
+        await client.say("join", nickname="Alexandra", token=TOKEN)
+        kinds = {(await client.next())["type"], (await client.next())["type"]}
+        assert kinds == {"ack", "joined"}
+
+
+@trio_test
+async def test_a_client_comes_back_with_its_cursor_and_misses_and_doubles_nothing() -> None:
+    async with serving() as server:
+        first, second = await Client.open(server), await Client.open(server)
+        await second.join()
+        await second.answer("say", text="one")
+        cursor = (await first.until("message", text="one"))["cursor"]
+        first.vanish()
+        await second.answer("say", text="two")
+        again = await Client.open(server, f"?after={cursor}")
+        assert (await again.next())["type"] == "welcome"
+        assert (await again.next())["text"] == "two"
+        await second.answer("say", text="three")
+        assert (await again.next())["text"] == "three"
+
+
+@trio_test
+async def test_a_cursor_that_cannot_be_served_is_answered_by_gap_and_snapshot() -> None:
+    async with serving() as server:
+        client = await Client.open(server, "?after=other-7")
+        assert await beginning(client) == ["welcome", "gap", "snapshot"]
+
+
+@trio_test
+async def test_a_feed_shows_only_its_topics() -> None:
+    async with serving() as server:
+        client = await Client.open(server, "?topics=instances")
+        other = await Client.open(server)
+        await other.join()
+        await other.answer("create", name="web")
+        assert await beginning(client) == ["welcome", "snapshot"]
+        assert (await client.next())["type"] == "received"
+
+
+@trio_test
+async def test_a_stock_client_takes_part() -> None:
+    async with serving() as server:
+
+        def chat() -> list[str]:
+            url = f"ws://127.0.0.1:{server.port}/v1/ws"
+            with stock_connect(url, subprotocols=["cloudchat.v1"]) as websocket:  # type: ignore[list-item]
+                assert websocket.subprotocol == "cloudchat.v1"
+                websocket.send(
+                    msgspec.json.encode(
+                        {"type": "join", "id": "1", "nickname": "A", "token": TOKEN}
+                    ).decode()
+                )
+                websocket.send(
+                    msgspec.json.encode({"type": "say", "id": "2", "text": "hi ✓"}).decode()
+                )
+                kinds: list[str] = []
+                while "message" not in kinds:
+                    kinds.append(msgspec.json.decode(websocket.recv())["type"])
+                return kinds
+
+        kinds = await trio.to_thread.run_sync(chat)
+        assert {"welcome", "snapshot", "joined", "message"} <= set(kinds)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "status"),
+    [
+        ("/v1/other", "", 404),
+        ("/v1/ws?topics=weather", "", 404),
+        ("/v1/ws?workspace=elsewhere", "", 404),
+        (f"/v1/ws?after={'x' * 129}", "", 400),
+        ("/v1/ws", "Host: evil.example", 403),
+        ("/v1/ws", "Origin: http://evil.example", 403),
+        ("/v1/ws", "Origin: null", 403),
+        ("/v1/ws", "Sec-WebSocket-Version: 8", 426),
+        ("/v1/ws", "Sec-WebSocket-Key:", 400),
+        ("/v1/ws", "Connection: close", 400),
+        ("/v1/ws", "Host: \xff\xfe", 400),
+        ("/v1/ws", "Host: a\r\nHost: b", 400),
+    ],
+)
+def test_a_handshake_that_may_not_be_is_refused(target: str, headers: str, status: int) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            sock = await connect(server)
+            sock.send(upgrade(server.port, target, headers))
+            head, _, body = (await read_all(sock)).partition(b"\r\n\r\n")
+            assert head.split()[1] == b"%d" % status
+            if status in {403, 404}:
+                assert b"application/problem+json" in head
+                assert msgspec.json.decode(body)["status"] == status
+
+    trio.run(main)
+
+
+@trio_test
+async def test_empty_parameters_are_as_left_out() -> None:
+    async with serving() as server:
+        client = await Client.open(
+            server, "?after=&topics=&workspace=", f"Origin: http://127.0.0.1:{server.port}"
+        )
+        assert await beginning(client) == ["welcome", "snapshot"]
+
+
+HEAD = bytes((TEXT, 0x80 | 127))
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(TEXT, b"{}", masked=False), 1002),
+        (frame(0xC1, b"{}"), 1002),  # a reserved bit
+        (frame(0x83, b"{}"), 1002),  # an opcode that does not exist
+        (frame(0x80, b"{}"), 1002),  # a continuation of nothing
+        (frame(0x01, b"{") + frame(TEXT, b"}"), 1002),  # a message inside a message
+        (frame(0x09, b""), 1002),  # a fragmented ping
+        (frame(PING, b"x" * 126), 1002),
+        (frame(CLOSE, b"\x03"), 1002),
+        (frame(CLOSE, (1005).to_bytes(2, "big")), 1002),
+        (frame(BINARY, b"{}"), 1003),
+        (frame(0x02, b"{}"), 1003),
+        (frame(TEXT, b"\xff\xfe"), 1007),
+        (frame(TEXT, '"ä"'.encode()[:2]), 1007),  # cut inside a character
+        (frame(0x01, b"\xf0\x9f") + frame(0x80, b"\x98"), 1007),
+        (frame(CLOSE, (1000).to_bytes(2, "big") + b"\xff"), 1007),
+        (frame(TEXT, b"x" * 1001), 1009),
+        (frame(TEXT, "ä".encode() * 501), 1009),  # bytes count, not characters
+        (frame(0x01, b"x" * 600) + frame(0x80, b"x" * 600), 1009),
+        (HEAD + (2**40).to_bytes(8, "big") + bytes(4) + b"x" * 5000, 1009),
+    ],
+)
+def test_what_breaks_the_protocol_costs_the_connection_with_the_code_that_says_why(
+    data: bytes, code: int
+) -> None:
+    async def main() -> None:
+        async with serving(Limits(frame=1000)) as server:
+            client, other = await Client.open(server), await Client.open(server)
+            await client.send(data)
+            assert await client.closed() == code
+            client.sock.close()
+            assert (await other.answer("ping"))["type"] == "ack"
+
+    trio.run(main)
+
+
+@trio_test
+async def test_the_close_code_arrives_even_if_the_client_never_stops_sending() -> None:
+    async with serving(Limits(frame=1000)) as server:
+        client = await Client.open(server)
+
+        async def flood() -> None:
+            while True:
+                await client.send(frame(TEXT, b"x" * 60_000))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood)
+            assert await client.closed() == 1009
+            nursery.cancel_scope.cancel()
+
+
+@trio_test
+async def test_a_message_may_come_in_pieces_with_pings_between_them() -> None:
+    async with serving() as server:
+        client = await Client.open(server)
+        text = '{"type":"ping","id":"ä"}'.encode().replace("ä".encode(), b"a")
+        await client.send(
+            frame(0x01, text[:5]) + frame(PING, b"now") + frame(0x00, b"") + frame(0x80, text[5:])
+        )
+        assert await client.ponged() == b"now"
+        assert (await client.until("ack"))["id"] == "a"
+
+
+@trio_test
+async def test_a_wrong_command_costs_its_sender_an_error_and_nothing_else() -> None:
+    async with serving() as server:
+        client = await Client.open(server)
+        for data, code in (
+            (b"nonsense", "bad_json"),
+            (b"[]", "bad_frame"),
+            (b'{"id":"1"}', "bad_command"),
+            (b'{"id":"1","type":"dance"}', "unknown_type"),
+        ):
+            await client.send(frame(TEXT, data))
+            assert (await client.until("error"))["code"] == code
+        assert (await client.answer("say", text="hi"))["code"] == "not_joined"
+        assert (await client.answer("ping"))["type"] == "ack"
+
+
+@trio_test
+async def test_a_flood_that_goes_on_costs_the_connection() -> None:
+    async with serving(Limits(floods=10, commands_burst=5)) as server:
+        client, other = await Client.open(server), await Client.open(server)
+        await client.send(frame(TEXT, b'{"type":"ping","id":"1"}') * 50)
+        assert await client.closed() == 1008
+        await other.say("ping", id="p")
+        assert (await other.until("error", code="rate_limited"))["retry_after"] > 0
+
+
+@trio_test
+async def test_pongs_are_answered_while_commands_wait_and_events_pile_up() -> None:
+    async with serving(Limits(commands_per_second=0)) as server:
+        client = await Client.open(server)
+        await client.join()
+        command = b'{"type":"say","id":"%d","text":"' + b"x" * 500 + b'"}'
+        burst = b"".join(frame(TEXT, command % number) for number in range(90))
+        await client.send(burst + frame(PING, b"still there?"))
+        assert await client.ponged() == b"still there?"
+
+
+# ---------------------------------------------------------------------- presence
+
+
+@pytest.mark.parametrize(
+    ("goodbye", "away", "reason"),
+    [
+        ((1000).to_bytes(2, "big"), 0, "left"),
+        ((1001).to_bytes(2, "big"), 2, "disconnected"),
+        (b"", 5, "disconnected"),
+        (None, 5, "disconnected"),
+    ],
+)
+def test_how_a_client_goes_decides_how_long_it_is_waited_for(
+    goodbye: bytes | None, away: float, reason: str
+) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client, other = await Client.open(server), await Client.open(server)
+            await client.join()
+            await other.until("joined")
+            if goodbye is None:
+                client.vanish()
+            else:
+                await client.send(frame(CLOSE, goodbye))
+                assert await client.closed() == (int.from_bytes(goodbye, "big") or 1005)
+                client.sock.close()
+            if away:
+                await wait_all_tasks_blocked(0.05)
+                server.clock.advance(away - 0.001)
+                await wait_all_tasks_blocked(0.05)
+                assert (await other.answer("ping"))["type"] == "ack"
+                server.clock.advance(0.001)
+            gone = await other.next()
+            assert (gone["type"], gone["nickname"], gone["reason"]) == ("left", "Alexandra", reason)
+
+    trio.run(main)
+
+
+@trio_test
+async def test_a_ninth_feed_of_a_participation_ends_the_oldest_with_4001() -> None:
+    async with serving(Limits(feeds_per_token=2)) as server:
+        feeds = [await Client.open(server) for _ in range(3)]
+        for feed in feeds:
+            await feed.join()
+        assert await feeds[0].closed() == 4001
+        assert (await feeds[1].answer("ping"))["type"] == "ack"
+
+
+# ---------------------------------------------------------------------- silence, slowness, ends
+
+
+@trio_test
+async def test_a_silent_client_is_pinged_and_lost_when_two_pings_go_unanswered() -> None:
+    async with serving(heartbeat=FAST) as server:
+        client = await Client.open(server)
+        await client.pinged()
+        await client.pinged()
+        assert await client.closed() == 1006
+
+
+@trio_test
+async def test_a_client_that_answers_pings_stays() -> None:
+    async with serving(heartbeat=FAST) as server:
+        client = await Client.open(server)
+        for _ in range(5):
+            payload = await client.pinged()
+            await client.send(frame(0x8A, payload))
+        assert (await client.answer("ping"))["type"] == "ack"
+
+
+@trio_test
+async def test_a_silent_feed_says_heartbeat_with_its_own_position() -> None:
+    async with serving(heartbeat=FAST) as server:
+        client = await Client.open(server, "?topics=instances")
+        welcome = await client.next()
+        other = await Client.open(server)
+        await other.join()
+        await wait_all_tasks_blocked()
+        other.vanish()
+        beat = await client.until("heartbeat")
+        assert beat["cursor"] == server.node.state.cursor
+        assert beat["cursor"] > welcome["cursor"]
+
+
+@trio_test
+async def test_a_stalled_reader_holds_up_nobody_and_gets_everything_in_order_when_it_reads() -> (
+    None
+):
+    async with serving(Limits(commands_per_second=0)) as server:
+        slow = await Client.open(server, receive_buffer=4096)
+        writer = await Client.open(server)
+        await writer.join()
+        for number in range(3000):
+            await writer.say("say", text=f"{number} " + "x" * 2000)
+            if number % 50 == 49:
+                await writer.until("ack", id=f"c{number + 2}")
+        seen: list[int] = []
+        while len(seen) < 3000:
+            message = await slow.next()
+            if message["type"] == "message":
+                seen.append(int(message["text"].split()[0]))
+        assert seen == list(range(3000))
+
+
+@trio_test
+async def test_a_reader_behind_the_window_is_served_from_the_log_and_then_live() -> None:
+    async with serving(Limits(commands_per_second=0, window=20_000, page=16)) as server:
+        first = await Client.open(server)
+        cursor = (await first.next())["cursor"]
+        first.vanish()
+        writer = await Client.open(server)
+        await writer.join()
+        for number in range(200):
+            await writer.answer("say", text=f"{number} " + "x" * 1000)
+        late = await Client.open(server, f"?after={cursor}")
+        kinds = [(await late.next())["type"] for _ in range(202)]
+        assert kinds == ["welcome", "joined", *["message"] * 200]
+        await writer.answer("say", text="live")
+        assert (await late.next())["text"] == "live"
+
+
+@trio_test
+async def test_a_client_that_reads_no_answers_is_told_to_try_again_later() -> None:
+    limits = Limits(commands_per_second=0, direct=20_000)
+    async with serving(limits, send_buffer=4096) as server:
+        client, other = await Client.open(server, receive_buffer=4096), await Client.open(server)
+        await client.send(frame(TEXT, b'{"type":"ping","id":"%s"}' % (b"x" * 64)) * 1000)
+        assert await client.closed() == 1013
+        assert (await other.answer("ping"))["type"] == "ack"
+
+
+@trio_test
+async def test_a_planned_restart_is_announced_and_closes_with_1012() -> None:
+    async with serving() as server:
+        clients = [await Client.open(server) for _ in range(5)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(server.listener.shut_down, 5))
+            waits = set()
+            for client in clients:
+                waits.add((await client.until("closing"))["retry_after"])
+                assert await client.closed() == 1012
+                client.sock.close()
+        assert len(waits) > 1
+        assert server.listener.connections == 0
+
+
+@trio_test
+async def test_a_bug_in_serving_one_connection_leaves_the_others_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving() as server:
+        client, other = await Client.open(server), await Client.open(server)
+        await beginning(client)
+        with monkeypatch.context() as patch:
+            patch.delattr(server.node.__class__, "submit")
+            await client.say("ping")
+            assert await client.closed() == 1011
+        assert (await other.answer("ping"))["type"] == "ack"
+        assert "AttributeError" in caplog.text
