@@ -45,6 +45,7 @@ _UPGRADE: Final = re.compile(
     rb"\AGET [^\r\n]*(?:\r?\n[^\r\n]+)*?\r?\nupgrade:[ \t]*websocket[ \t]*\r?\n", re.IGNORECASE
 )
 _TIMEOUT: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 _log = logging.getLogger(__name__)
@@ -231,10 +232,12 @@ class Listener:
         if waiting.cancelled_caught or not head:
             outlet.finish(_TIMEOUT if head else b"")
             await outlet.aclose()
+        elif (len(head) if end is None else end.end()) > self._limits.head:
+            outlet.finish(_TOO_LONG)
+            await outlet.aclose()
         elif end is not None and _UPGRADE.match(head, 0, end.end()):
             outlet.unread(head[end.end() :])
             await self._websockets.serve(outlet, head[: end.end()])
         else:
-            # A head that is too long goes here as well: Hypercorn says 431.
             outlet.unread(head)
             await self._http.serve(outlet, {"outlet": outlet, "fanout": self._fanout})

@@ -41,7 +41,7 @@ LINGER = 2.0
 """Seconds in which a closing connection may still take its last bytes (nginx: lingering_timeout, 5 s)."""
 
 RECEIVE = 16_384
-"""Bytes asked for in one read: more than most clients ever send at once."""
+"""Bytes read at once, at most: more than most clients ever send, and all that a parser is handed beyond its limit."""
 
 _RESET = struct.pack("ii", 1, 0)
 _log = logging.getLogger(__name__)
@@ -339,10 +339,10 @@ class Outlet(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
             return data
         await trio.lowlevel.checkpoint_if_cancelled()
-        waited = False
+        size, waited = min(max_bytes or RECEIVE, RECEIVE), False
         while not self._closing:
             try:
-                data = self._sock.recv(max_bytes or RECEIVE)
+                data = self._sock.recv(size)
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._sock)
                 waited = True
