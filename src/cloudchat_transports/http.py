@@ -1,0 +1,253 @@
+"""The HTTP side of a node: a bare ASGI application, on asyncio and trio, under any server, mounted anywhere.
+
+Theory of operation. Every request goes the same way: who may call (`access.py`), how fast, what is asked (a table of
+routes), the handler (`resources.py` reads, `orders.py` changes), and one place that sends. Whatever goes wrong on the
+way is an exception that carries its answer, a problem (RFC 9457); any other exception is a bug: it is logged, and
+answered by `internal`.
+
+A request is answered as soon as the answer is known, though its body may not have been read. Servers hand a body on
+through a bounded queue, and some stop reading the connection for good when nobody takes from it (Hypercorn does), so
+what is left of a body is discarded until the answer is out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import quote
+
+import anyio
+
+from cloudchat_core.errors import Code, LocalProtocolError, RefusedError
+from cloudchat_core.rates import Rates
+from cloudchat_engine.ports import LogError
+from cloudchat_transports import home
+from cloudchat_transports.access import parse_authority
+from cloudchat_transports.feeds import WORKSPACE
+from cloudchat_transports.metrics import CONTENT_TYPE, Labels, Metric, exposition, node_metrics
+from cloudchat_transports.orders import Orders
+from cloudchat_transports.requests import DisconnectedError, Request
+from cloudchat_transports.resources import Resources
+from cloudchat_transports.responses import Headers, ProblemError, Response, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from cloudchat_engine.node import Node
+    from cloudchat_transports.access import Access
+    from cloudchat_transports.requests import Receive, Scope, Send
+
+_Handler: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
+_HEALTH: Final = frozenset({"/healthz", "/readyz"})
+
+_CORS: Final[Headers] = (
+    ("access-control-allow-methods", "GET, HEAD, POST, PATCH, DELETE"),
+    (
+        "access-control-allow-headers",
+        "Authorization, Content-Type, Cloudchat-Token, Idempotency-Key, Last-Event-ID",
+    ),
+    ("access-control-max-age", "7200"),  # the most that Chromium takes
+)
+_EXPOSED: Final = "ETag, Location, Retry-After"
+
+_ALWAYS: Final[Headers] = (
+    ("x-content-type-options", "nosniff"),
+    # Pages of other origins read our answers through CORS or not at all (WHATWG Fetch, §3.7).
+    ("cross-origin-resource-policy", "same-origin"),
+    ("vary", "Origin"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class HttpApp:
+    """The ASGI application of one node.
+
+    The node has to be running in the same event loop. `access` says who may call; `rates` are those of commands, shared
+    with the other transports; `metrics` are told at `/metrics` beside the node's own.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        access: Access,
+        *,
+        rates: Rates | None = None,
+        metrics: Iterable[Metric] = (),
+    ) -> None:
+        """Serve `node`."""
+        limits = node.limits
+        self._node, self._access = node, access
+        self._rates = Rates(limits.requests_per_second, limits.requests_burst)
+        resources = Resources(node)
+        orders = Orders(node, rates or Rates(limits.commands_per_second, limits.commands_burst))
+        self._answered: Counter[tuple[str, int]] = Counter()
+        self._metrics = [*node_metrics(node), *metrics, *self._own_metrics(orders)]
+        self._routes: dict[str, dict[str, _Handler]] = {
+            "/": {"GET": self._home},
+            "/healthz": {"GET": resources.alive},
+            "/readyz": {"GET": resources.ready},
+            "/metrics": {"GET": self._measure},
+            "/v1/commands": {"POST": orders.commands},
+            "/v1/instances": {"GET": resources.instances, "POST": orders.create},
+            "/v1/messages": {"GET": resources.messages},
+            "/v1/operations": {"GET": resources.operations},
+            "/v1/participants": {"GET": resources.participants},
+            "/v1/worklog": {"GET": resources.worklog},
+            "/v1/ws": {"GET": resources.upgrade},
+        }
+        self._named_routes: dict[str, dict[str, _Handler]] = {
+            "/v1/instances": {
+                "GET": resources.instance,
+                "PATCH": orders.change,
+                "DELETE": orders.remove,
+            },
+            "/v1/operations": {"GET": resources.operation},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope: a request, a WebSocket (refused), or the server's lifespan (nothing to do)."""
+        if scope["type"] == "http":
+            await self._serve(Request(scope, receive, self._node.limits), send)
+        elif scope["type"] == "websocket":
+            # A WebSocket comes to the listener; one on a re-used connection is told to come on a new one: 403.
+            await receive()
+            await send({"type": "websocket.close", "code": 1013})
+        elif scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            raise LocalProtocolError(f"this ASGI application has no {scope['type']!r}")
+
+    # -- from request to response
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        cors: Headers = ()
+        try:
+            cors = self._admit(request)
+            response = await self._answer(request)
+        except DisconnectedError:
+            return
+        except ProblemError as error:
+            response = error.response
+        except RefusedError as error:
+            response = problem(error.code, error.detail)
+        except LogError:
+            _log.warning("the log cannot be read", exc_info=True)
+            response = problem(Code.UNAVAILABLE, "the server cannot read its log now")
+        except Exception:  # noqa: BLE001 - a bug costs one request
+            _log.exception("%s %s could not be answered", request.method, request.path)
+            response = problem(Code.INTERNAL, "the server failed to answer; its log says more")
+        method = request.method if request.method in _METHODS else "other"
+        self._answered[method, response.status] += 1
+        if not request.unread:
+            await _send(send, request.method, response, cors)
+            return
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(request.discard)
+            await _send(send, request.method, response, cors)
+            tasks.cancel_scope.cancel()
+
+    def _admit(self, request: Request) -> Headers:
+        """Let the caller in, and return the CORS headers for it (WHATWG Fetch, §3.3)."""
+        host, origin = request.header("host"), request.header("origin")
+        if not host or parse_authority(host) is None:
+            # RFC 9112 §3.2; the listener's own requests of HTTP/1.0 need one as well.
+            raise ProblemError(Code.BAD_REQUEST, "a request needs a Host header that names a host")
+        forbidden = self._access.check(host, origin)
+        if forbidden is not None:
+            raise ProblemError(Code.FORBIDDEN, forbidden)
+        if origin is None:
+            return ()
+        return (
+            ("access-control-allow-origin", origin),
+            ("access-control-expose-headers", _EXPOSED),
+        )
+
+    async def _answer(self, request: Request) -> Response:
+        if request.path not in _HEALTH:
+            wait = self._rates.take(request.address, self._node.now())
+            if wait:
+                detail = f"too many requests from your address: wait {wait:.3g} s"
+                raise ProblemError(Code.RATE_LIMITED, detail, retry_after=round(wait, 3))
+        if (
+            request.path == "*"
+        ):  # RFC 9110 §9.3.7: the server as a whole; `OPTIONS` alone has this form
+            return Response(204, headers=(("allow", ", ".join(_METHODS)),))
+        handlers = self._find(request)
+        methods = {*handlers, "OPTIONS", *(("HEAD",) if "GET" in handlers else ())}
+        allow = ("allow", ", ".join(method for method in _METHODS if method in methods))
+        if request.method == "OPTIONS":
+            asks = request.header("access-control-request-method") is not None
+            return Response(204, headers=(allow, *(_CORS if asks else ())))
+        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            detail = f"this resource has no {request.method[:32]}; it has: {allow[1]}"
+            raise ProblemError(Code.METHOD_NOT_ALLOWED, detail, headers=(allow,))
+        workspace = request.query().get("workspace", WORKSPACE)
+        if workspace != WORKSPACE:
+            raise ProblemError(Code.NOT_FOUND, f"there is no workspace {workspace[:64]!r}")
+        return await handler(request)
+
+    def _find(self, request: Request) -> Mapping[str, _Handler]:
+        """Return the handlers of the request's path by method, and note the name that it ends with."""
+        handlers = self._routes.get(request.path)
+        if handlers is None:
+            parent, _, request.name = request.path.rpartition("/")
+            handlers = self._named_routes.get(parent) if request.name else None
+        if handlers is None:
+            raise ProblemError(Code.NOT_FOUND, "there is no such resource")
+        return handlers
+
+    # -- what is no resource of the protocol
+
+    async def _home(self, request: Request) -> Response:
+        headers = (
+            ("cache-control", "no-cache"),
+            ("content-security-policy", home.CSP),
+            ("referrer-policy", "no-referrer"),
+        )
+        return Response(200, home.page(quote(request.root)), "text/html; charset=utf-8", headers)
+
+    async def _measure(self, request: Request) -> Response:
+        headers = (("cache-control", "no-store"),)
+        return Response(200, exposition(self._metrics), CONTENT_TYPE, headers)
+
+    def _own_metrics(self, orders: Orders) -> list[Metric]:
+        def commands() -> dict[Labels, float]:
+            return {
+                (("command", kind), ("outcome", outcome)): count
+                for (kind, outcome), count in orders.outcomes.items()
+            }
+
+        def requests() -> dict[Labels, float]:
+            return {
+                (("method", method), ("status", str(status))): count
+                for (method, status), count in self._answered.items()
+            }
+
+        return [
+            Metric("cloudchat_http_commands_total", "Commands by HTTP", "counter", commands),
+            Metric("cloudchat_http_requests_total", "Requests answered", "counter", requests),
+        ]
+
+
+async def _send(send: Send, method: str, response: Response, cors: Headers) -> None:
+    headers = [*response.headers, *_ALWAYS, *cors]
+    if response.status not in {204, 304}:
+        headers += [
+            ("content-type", response.content_type),
+            ("content-length", str(len(response.body))),
+        ]
+    start: dict[str, Any] = {"type": "http.response.start", "status": response.status}
+    start["headers"] = [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers
+    ]
+    await send(start)
+    body = b"" if method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body, "more_body": False})

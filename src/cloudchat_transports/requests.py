@@ -1,0 +1,181 @@
+"""One HTTP request, read as far as a handler asks for it, and no further than the limits allow.
+
+Everything that may be wrong with a request raises `ProblemError` (or `RefusedError`) with what to answer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import anyio
+
+from cloudchat_core.codec import decode_json, token_hash, valid_command_id
+from cloudchat_core.errors import CloudchatError, Code
+from cloudchat_transports.feeds import parse_query
+from cloudchat_transports.responses import JSON, ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from cloudchat_core.limits import Limits
+
+Scope: TypeAlias = "Mapping[str, Any]"
+Receive: TypeAlias = "Callable[[], Awaitable[Mapping[str, Any]]]"
+Send: TypeAlias = "Callable[[dict[str, Any]], Awaitable[None]]"
+
+_TARGET: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+class DisconnectedError(CloudchatError):
+    """The client is gone; there is nobody to answer."""
+
+
+class Request:
+    """One request. `path` is what follows the place where the application is mounted, `root` (no slash at its end)."""
+
+    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
+        """Read nothing yet but what the scope has."""
+        self.method: str = scope["method"]
+        self.address: str = (scope.get("client") or ("",))[0]
+        self.http_version: str = scope.get("http_version", "1.1")
+        self.name = ""
+        self._receive, self._limits = receive, limits
+        self._query: bytes = scope.get("query_string", b"")
+        self._headers: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            self._headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        path: str = scope["path"]
+        absolute = _TARGET.fullmatch(path)
+        if absolute is not None:
+            # A target in absolute form stands for the Host header as well (RFC 9112 §3.2.2).
+            self._headers["host"] = [absolute[1]]
+            path = absolute[2] or "/"
+        self.root: str = scope.get("root_path", "").rstrip("/")
+        mounted = self.root and (path == self.root or path.startswith(self.root + "/"))
+        self.path = path[len(self.root) :] or "/" if mounted else path
+        # Without either header there is no body (RFC 9112 §6.3); HTTP/2 needs neither to have one.
+        self.unread = self.http_version not in {
+            "1.0",
+            "1.1",
+        } or not self._headers.keys().isdisjoint({"content-length", "transfer-encoding"})
+
+    def header(self, name: str) -> str | None:
+        """Return a header that may be there once (None: it is not); `name` is in lower case."""
+        values = self._headers.get(name, [])
+        if len(values) > 1:
+            raise ProblemError(Code.BAD_REQUEST, f"the header {name} may be given once only")
+        return values[0].strip(" \t") if values else None
+
+    def header_list(self, name: str) -> list[str]:
+        """Return the members of a header that is a list (RFC 9110 §5.6.1); for values without commas in them."""
+        members = ",".join(self._headers.get(name, [])).split(",")
+        return [member.strip(" \t") for member in members if member.strip(" \t")]
+
+    def query(self) -> dict[str, str]:
+        """Return the parameters of the query; empty ones are as left out."""
+        return parse_query(self._query.decode("latin-1"))
+
+    def token_scope(self) -> str:
+        """Return the hash of the participation token in `Cloudchat-Token`; empty without one."""
+        tokens = self._headers.get("cloudchat-token")
+        if tokens is None:
+            return ""
+        scope = token_hash(",".join(tokens).strip(" \t"))
+        if scope is None:
+            detail = "Cloudchat-Token is one token: 22 to 128 of A-Z a-z 0-9 _ -"
+            raise ProblemError(Code.TOKEN_INVALID, detail)
+        return scope
+
+    def idempotency_key(self, scope: str) -> str:
+        """Return the id that `Idempotency-Key` gives the command, quoted or bare; empty without one.
+
+        The header is a string of RFC 8941 in draft-ietf-httpapi-idempotency-key-header; peers take it bare. Callers
+        without a token (`scope` empty) share their ids, so theirs must be UUIDs.
+        """
+        key = self.header("idempotency-key")
+        if key is None:
+            return ""
+        if len(key) >= 2 and key[0] == key[-1] == '"':
+            key = key[1:-1]
+        if not valid_command_id(key):
+            detail = "an Idempotency-Key is 1 to 64 of A-Z a-z 0-9 . _ : -, in quotes or bare"
+            raise ProblemError(Code.BAD_REQUEST, detail)
+        if not scope and not _UUID.fullmatch(key):
+            detail = "without a Cloudchat-Token an Idempotency-Key is a UUID"
+            raise ProblemError(Code.BAD_REQUEST, detail)
+        return key
+
+    # -- the body
+
+    async def json(self) -> Any:
+        """Return the JSON value of the body; an empty one is `bad_json`."""
+        return decode_json(await self._json_body())
+
+    async def optional_json(self) -> Any:
+        """Return the JSON value of the body, None where it is empty."""
+        body = await self._json_body()
+        return decode_json(body) if body else None
+
+    async def _json_body(self) -> bytes:
+        """Return the body; where it is not empty it must be declared as JSON."""
+        content_type = self.header("content-type")
+        body = await self.body()
+        if body and not _is_json(content_type):
+            detail = f"a body must have Content-Type: {JSON} (and be UTF-8)"
+            raise ProblemError(Code.UNSUPPORTED_MEDIA_TYPE, detail, headers=(("accept", JSON),))
+        if self.header("content-encoding") not in {None, "identity"}:
+            # RFC 9110 §15.5.16: Accept-Encoding says that it was the coding.
+            detail = "a body must not be compressed"
+            headers = (("accept-encoding", "identity"),)
+            raise ProblemError(Code.UNSUPPORTED_MEDIA_TYPE, detail, headers=headers)
+        return body
+
+    async def body(self) -> bytes:
+        """Read the whole body within `limits.body` bytes and `limits.body_time` seconds."""
+        limit = self._limits.body
+        too_large = ProblemError(Code.TOO_LARGE, f"a body has up to {limit} bytes")
+        length = self.header("content-length")
+        if length is not None and not _LENGTH.fullmatch(length):
+            raise ProblemError(Code.BAD_REQUEST, "Content-Length is no number")
+        if length is not None and int(length) > limit:
+            raise too_large
+        parts: list[bytes] = []
+        size = 0
+        with anyio.move_on_after(self._limits.body_time) as waiting:
+            while part := await self._part():
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    raise too_large
+        if waiting.cancelled_caught:
+            detail = f"the body did not arrive within {self._limits.body_time:g} s"
+            raise ProblemError(Code.BAD_REQUEST, detail, status=408)
+        return b"".join(parts)
+
+    async def _part(self) -> bytes:
+        """Return the next part of the body, empty at its end only."""
+        part = b""
+        while self.unread and not part:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError("the client is gone")
+            part = message.get("body", b"")
+            self.unread = message.get("more_body", False)
+        return part
+
+    async def discard(self) -> None:
+        """Read and forget what is left of the body, until the client is gone."""
+        while self.unread:
+            message = await self._receive()
+            self.unread = message["type"] != "http.disconnect" and message.get("more_body", False)
+
+
+def _is_json(content_type: str | None) -> bool:
+    media_type, _, parameters = (content_type or "").partition(";")
+    charset = re.search(r"""\bcharset\s*=\s*"?([^\s;"]*)""", parameters, re.IGNORECASE)
+    if charset is not None and charset[1].lower() not in {"utf-8", "utf8"}:
+        return False
+    return media_type.strip().lower() == JSON
