@@ -6,7 +6,7 @@ that are open, the time, and the moments at which the node has to look again.
 
 from collections.abc import Callable, Iterable
 
-from cloudchat_core.commands import Caller, ClientCommand, Join, Leave
+from cloudchat_core.commands import Caller, ClientCommand, Join
 from cloudchat_core.frames import Ack, Reply
 from cloudchat_core.presence import JOIN_HOLD, Ending, Presence
 
@@ -51,11 +51,13 @@ class Attendance:
             self._arm(self._presence.deadline_of(scope))
 
     def note(self, command: ClientCommand, caller: Caller, reply: Reply) -> None:
-        """Follow what a decided command did to a participation."""
+        """Follow what a decided command did to a participation.
+
+        Nothing follows from a `leave`: the feeds stay open, and a later `join` finds them. Where the last one ends, or
+        a hold does, while nobody is joined, the departure changes nothing.
+        """
         if isinstance(reply, Ack) and isinstance(command, Join):
             self._attach(caller.scope, command.feed or "")
-        elif isinstance(reply, Ack) and isinstance(command, Leave):
-            self._presence.forget(caller.scope)
 
     def hold(self, scope: str, least: int) -> None:
         """Keep a participation without a feed for the longer of grace and `least` (ms)."""

@@ -5,13 +5,21 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from cloudchat_core.codec import encode, load
-from cloudchat_core.commands import Caller, ClientCommand, Redact, ServerCommand
+from cloudchat_core.codec import StoredRecord, encode, load, store
+from cloudchat_core.commands import (
+    NOBODY,
+    Caller,
+    ClientCommand,
+    Depart,
+    Join,
+    Redact,
+    ServerCommand,
+)
 from cloudchat_core.cursor import parse_cursor
-from cloudchat_core.decide import Decider, Decision
+from cloudchat_core.decide import Decider
 from cloudchat_core.errors import Code
 from cloudchat_core.events import Message, Record, Redacted
-from cloudchat_core.frames import Refusal, Reply
+from cloudchat_core.frames import Ack, Refusal, Reply
 from cloudchat_core.workspace import Authored, Workspace, evolve, redact_message
 from cloudchat_engine.ports import Erasure, Log, LogError
 
@@ -27,7 +35,10 @@ class Waiting:
     __slots__ = ("answer", "caller", "command")
 
     def __init__(
-        self, command: ClientCommand | ServerCommand, caller: Caller, answer: Answer | None = None
+        self,
+        command: ClientCommand | ServerCommand,
+        caller: Caller = NOBODY,
+        answer: Answer | None = None,
     ) -> None:
         self.command, self.caller, self.answer = command, caller, answer
 
@@ -35,7 +46,10 @@ class Waiting:
         """Tell the outcome, the first time."""
         answer, self.answer = self.answer, None
         if answer is not None:
-            answer(reply)
+            try:
+                answer(reply)
+            except Exception:  # one who cannot be told does not keep the others from being told
+                logger.exception("an answer could not be delivered")
 
     def refuse(self, detail: str) -> None:
         """Say that it did not happen, or that nobody knows: the same id may be sent again."""
@@ -47,6 +61,7 @@ class Decided(msgspec.Struct, frozen=True):
 
     state: Workspace
     records: list[Record]
+    stored: list[StoredRecord]
     erased: list[Erasure]
     replies: list[Reply | None]
 
@@ -63,38 +78,42 @@ async def decide_batch(
     *,
     decider: Decider,
     log: Log,
-    is_moot: Callable[[ClientCommand | ServerCommand], bool],
+    is_here: Callable[[str], bool],
 ) -> Decided:
-    """Decide `batch` on top of `state`; nothing is appended. What `is_moot` says need not be decided any more."""
+    """Decide `batch` on top of `state`; nothing is appended. Who `is_here` does not depart any more."""
     targets = _Targets(log, state.offset)
-    records: list[Record] = []
-    erased: list[Erasure] = []
-    replies: list[Reply | None] = []
+    decided = Decided(state, [], [], [], [])
+    joined = set[str]()
     for waiting in batch:
-        command = waiting.command
-        if is_moot(command):
-            replies.append(None)
+        command, scope = waiting.command, waiting.caller.scope
+        if isinstance(command, Depart) and (command.scope in joined or is_here(command.scope)):
+            decided.replies.append(None)
             continue
-        found = await targets.find(command, state) if isinstance(command, Redact) else None
+        evolved, stored, erased = state, list[StoredRecord](), list[Erasure]()
         try:
+            found = await targets.find(command, state) if isinstance(command, Redact) else None
             decision = decider.decide(state, command, now, waiting.caller, found)
-            evolved = state
             for record in decision.records:
                 evolved = evolve(evolved, record)
-            state = evolved
+                stored.append(store(record))
+                if isinstance(record.event, Redacted):
+                    erased.append(targets.erase(record.event))
+        except LogError as error:
+            decided.replies.append(refusal(command, Code.UNAVAILABLE, str(error)))
+            continue
         except Exception:  # a bug of ours costs one command, not the server
             logger.exception("a command could not be decided")
-            decision = Decision(
-                reply=refusal(command, Code.INTERNAL, "the server failed to decide this")
-            )
-        records += decision.records
-        replies.append(decision.reply)
-        erased += [
-            targets.erase(record.event)
-            for record in decision.records
-            if isinstance(record.event, Redacted)
-        ]
-    return Decided(state, records, erased, replies)
+            detail = "the server failed to decide this"
+            decided.replies.append(refusal(command, Code.INTERNAL, detail))
+            continue
+        state = evolved
+        decided.records.extend(decision.records)
+        decided.stored.extend(stored)
+        decided.erased.extend(erased)
+        decided.replies.append(decision.reply)
+        if isinstance(command, Join) and isinstance(decision.reply, Ack):
+            joined.add(scope)
+    return msgspec.structs.replace(decided, state=state)
 
 
 class _Targets:
@@ -117,11 +136,7 @@ class _Targets:
         return known
 
     async def _look_up(self, offset: int) -> Authored | None:
-        try:
-            page = await self._log.read(offset - 1, 1)
-        except LogError:
-            logger.warning("a message could not be looked up", exc_info=True)
-            return None
+        page = await self._log.read(offset - 1, 1)
         if not page or page[0].offset != offset:
             return None
         record = load(page[0])

@@ -19,14 +19,13 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup, TaskStatus
 
 from cloudchat_core.clock import SECOND, Clock
-from cloudchat_core.codec import StoredRecord, load, store
+from cloudchat_core.codec import StoredRecord
 from cloudchat_core.commands import (
     NOBODY,
     Caller,
     ClientCommand,
     Depart,
     Open,
-    Report,
     ServerCommand,
     Tick,
 )
@@ -36,24 +35,26 @@ from cloudchat_core.events import InstanceEvent, Record, Redacted
 from cloudchat_core.feed import Entry, Feed
 from cloudchat_core.frames import Refusal, Reply
 from cloudchat_core.limits import Limits
-from cloudchat_core.presence import Ending, Presence
+from cloudchat_core.presence import JOIN_HOLD, Ending, Presence
 from cloudchat_core.session import Beginning, begin
 from cloudchat_core.snapshot import snapshot_frames
-from cloudchat_core.workspace import Workspace, evolve
+from cloudchat_core.workspace import Workspace
 from cloudchat_engine.attendance import Attendance
-from cloudchat_engine.batch import Waiting, decide_batch, refusal
+from cloudchat_engine.batch import Decided, Waiting, decide_batch, refusal
 from cloudchat_engine.operations import Operations
 from cloudchat_engine.ports import (
     Erasure,
     Log,
     LogConflictError,
+    LogDamagedError,
     LogError,
     LogUncertainError,
     Provider,
     Retention,
     Timer,
 )
-from cloudchat_engine.replay import PAGE, replay
+from cloudchat_engine.replay import PAGE, follow, replay
+from cloudchat_engine.timers import LogTime
 from cloudchat_engine.upkeep import UPKEEP, Upkeep
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ logger = logging.getLogger(__name__)
 Answer = Callable[[Reply], None]
 
 _RETRY = 1 * SECOND
+_PATIENCE = 5  # seconds that a provider may take to let go of what it holds
 _STOPPING = "the server is stopping; send it again with the same id"
 
 
@@ -68,6 +70,7 @@ class Node:
     """One server of a workspace. `await tasks.start(node.run)`; then `submit`, `begin`, `feed`, `read`, `page`.
 
     `state` is the committed workspace, `feed` the window of its newest events, `first` the oldest offset the log has.
+    `problem` says, for people, why the log cannot be written just now (None: it can).
     """
 
     def __init__(
@@ -91,19 +94,14 @@ class Node:
         self.feed = Feed(0, self.limits.window)
         self.first = 1
         self.problem: str | None = None
-        self._log, self._provider, self._clock, self._timer, self._new_epoch = (
-            log,
-            provider,
-            clock,
-            timer,
-            new_epoch,
-        )
-        self._skew = 0
+        self._log, self._provider, self._new_epoch = log, provider, new_epoch
+        self._time = LogTime(clock, timer)
+        self._uncertain = self._probing = False
         self._decider = Decider(self.limits, new_id, provider.expected)
         self._presence = Presence(round(grace * SECOND), self.limits.feeds_per_token)
         self._attendance = Attendance(self._presence, self.now, self._arm)
         self._upkeep = Upkeep(log, keep or Retention(), self.limits.snapshot_every)
-        self._operations = Operations(provider, timer, self.now, self._report)
+        self._operations = Operations(provider, self._time, self._insist)
         self._queue: deque[Waiting] = deque()
         self._work = anyio.Event()
         self._armed: int | None = None
@@ -116,7 +114,7 @@ class Node:
 
     def now(self) -> int:
         """Return the time (ms since the epoch): the clock's, but never before the log's newest record."""
-        return self._clock.now() + self._skew
+        return self._time.now()
 
     def submit(self, command: ClientCommand, caller: Caller, answer: Answer) -> None:
         """Have `command` decided; `answer` is called once, in the event loop, when the outcome is durable."""
@@ -185,9 +183,8 @@ class Node:
         self, what: Literal["messages", "worklog"], before: int | None, limit: int
     ) -> list[StoredRecord]:
         """Return committed messages or instance events, newest first; see `Log.page`."""
-        return await self._log.page(
-            what, self.state.offset + 1 if before is None else before, limit
-        )
+        head = self.state.offset + 1
+        return await self._log.page(what, head if before is None else min(before, head), limit)
 
     def open_feed(self, feed: str, end: Callable[[int], None], scopes: Iterable[str] = ()) -> None:
         """A feed is open and serves the participations `scopes`; `end(close_code)` is called to end it."""
@@ -218,20 +215,20 @@ class Node:
         opened = await self._log.open()
         self.first = opened.first
         self.state = await replay(self._log, opened)
-        self._upkeep.saved = opened.snapshot.offset if opened.snapshot is not None else 0
-        self._skew = max(0, self.state.at - self._clock.now())
-        if self._skew > SECOND:
+        self._upkeep.opened(
+            opened.snapshot.offset if opened.snapshot is not None else 0, opened.head
+        )
+        self._time.begin_at(self.state.at)
+        if self._time.ahead > SECOND:
             logger.warning(
                 "the clock is %.1f s behind the log; going on from the log's time",
-                self._skew / SECOND,
+                self._time.ahead / SECOND,
             )
         # The window begins with the newest page, so that who reconnects after a restart needs no log.
         recent = await self._log.read(max(self.first - 1, self.state.offset - PAGE), PAGE)
         self.feed = Feed(self.state.offset - len(recent), self.limits.window)
         self.feed.publish([_entry(stored) for stored in recent])
-        await self._commit([Waiting(Open(self._new_epoch()), NOBODY)])
-        if self.problem is not None:
-            raise LogError(self.problem)
+        self._accept(await self._append([Waiting(Open(self._new_epoch()))]))
         self._presence.restarted(
             (scope for scope, _ in self.state.participants.items()), self.now()
         )
@@ -241,10 +238,14 @@ class Node:
         for waiting in self._queue:
             waiting.refuse(_STOPPING)
         self._queue.clear()
-        if self.problem is None and self._upkeep.saved < self.state.offset:
+        writable = self.problem is None and not self._uncertain
+        if writable and self._upkeep.saved < self.state.offset:
             await self._upkeep.save(self.state)
-        await self._provider.aclose()
-        await self._log.aclose()
+        try:
+            with anyio.move_on_after(_PATIENCE, shield=True):
+                await self._provider.aclose()
+        finally:
+            await self._log.aclose()
 
     # -- deciding
 
@@ -268,6 +269,19 @@ class Node:
 
     async def _commit(self, batch: Sequence[Waiting]) -> None:
         """Decide `batch` as one, append it and tell everybody; or tell who asked that it did not happen."""
+        try:
+            if self._uncertain:
+                await self._recover()
+            decided = await self._append(batch)
+        except LogError as error:
+            self._refuse(batch, error)
+            return
+        self._accept(decided)
+        for waiting, reply in zip(batch, decided.replies, strict=True):
+            waiting.resolve(reply)
+
+    async def _append(self, batch: Sequence[Waiting]) -> Decided:
+        """Decide `batch` on top of the state, again where another node was quicker, until the log has it."""
         while True:
             decided = await decide_batch(
                 batch,
@@ -275,39 +289,36 @@ class Node:
                 self.now(),
                 decider=self._decider,
                 log=self._log,
-                is_moot=self._is_moot,
+                is_here=self._presence.knows,
             )
-            stored = [store(record) for record in decided.records]
+            if not decided.stored:
+                return decided
+            if decided.erased:
+                self._upkeep.erasing(decided.state.offset)
             try:
-                if stored:
-                    if decided.erased:
-                        self._upkeep.erasing()
-                    with anyio.CancelScope(shield=True):
-                        await self._log.append(stored, self.state.offset, decided.erased)
-                    self.problem = None
-            except LogConflictError:
-                await self._catch_up()
-                continue
-            except LogError as error:
-                self._refuse(batch, error)
-                if isinstance(error, LogUncertainError):
-                    await self._recover()
-                return
-            break
-        self.state = decided.state
-        self._publish(stored, decided.records, decided.erased)
-        for waiting, reply in zip(batch, decided.replies, strict=True):
-            waiting.resolve(reply)
+                with anyio.CancelScope(shield=True):
+                    await self._log.append(decided.stored, self.state.offset, decided.erased)
+            except LogConflictError as error:
+                if not await self._catch_up():
+                    raise LogDamagedError(f"{error}, and it has nothing new") from error
+            except LogUncertainError:
+                self._uncertain = True
+                raise
+            else:
+                if self.problem is not None:
+                    logger.warning("the log can be written again")
+                self.problem = None
+                return decided
 
-    def _is_moot(self, command: ClientCommand | ServerCommand) -> bool:
-        """Tell whether a participation came back while its departure was waiting."""
-        return isinstance(command, Depart) and self._presence.knows(command.scope)
+    def _accept(self, decided: Decided) -> None:
+        self.state = decided.state
+        self._publish(decided.stored, decided.records, decided.erased)
 
     def _publish(
         self,
         stored: Sequence[StoredRecord],
         records: Sequence[Record],
-        erased: Sequence[Erasure] = (),
+        erased: Sequence[Erasure],
     ) -> None:
         """Show what the log now has to the feeds, and start what follows from it."""
         if not stored:
@@ -322,43 +333,62 @@ class Node:
                 if isinstance(record.event, InstanceEvent)
             ]
             self._operations.reconcile(self.state, changed, self._tasks)
-            if erased or self._upkeep.is_due(self.state):
+            if self._upkeep.is_due(self.state):
                 self._tasks.start_soon(self._upkeep.save, self.state)
         self._arm(next_deadline(self.state, self.limits))
         for callback in tuple(self._publications.values()):
-            callback()
+            try:
+                callback()
+            except Exception:  # what a transport fails at is no matter of the log's
+                logger.exception("a transport failed to take what was published")
+
+    # -- when the log cannot be written
 
     def _refuse(self, batch: Sequence[Waiting], error: LogError) -> None:
-        if self.problem is None:
+        if self.problem != str(error):
             logger.error(
                 "the log cannot be written, commands are answered `unavailable`: %s", error
             )
         self.problem = str(error)
+        if not self._probing and self._tasks is not None:
+            self._probing = True
+            self._tasks.start_soon(self._probe)
         for waiting in batch:
-            if isinstance(waiting.command, Depart):
-                self._attendance.hold(waiting.command.scope, _RETRY)
             waiting.refuse("the server cannot write its log now; send it again with the same id")
+
+    async def _probe(self) -> None:
+        """Find out when the log can be written again, also where nobody sends a command: by opening a new epoch."""
+        if not self._uncertain:
+            await self._time.wait(_RETRY)
+        await self._insist(Open(self._new_epoch()))
+        self._probing = False
 
     async def _recover(self) -> None:
         """Learn what the log really holds after an append whose outcome is unknown; nothing is decided before that."""
-        while True:
-            try:
-                await self._log.reopen()
-                await self._catch_up()
-            except LogError as error:
-                self.problem = str(error)
-                await self._timer.wait_until(self.now() - self._skew + _RETRY)
-            else:
-                self.problem = None
-                return
+        opened = await self._log.reopen()
+        if opened.head < self.state.offset:
+            raise LogDamagedError(
+                f"the log ends at record {opened.head}, but had {self.state.offset}: "
+                "stop the server, and restore a backup or see to the disk"
+            )
+        self.first = opened.first
+        await self._catch_up()
+        self._uncertain = False
+        # Whoever joined in that append was not told so: it is given the time to come again.
+        holders = [scope for scope, _ in self.state.participants.items()]
+        for scope in holders:
+            if not self._presence.knows(scope):
+                self._attendance.hold(scope, JOIN_HOLD)
 
-    async def _catch_up(self) -> None:
-        """Take over what the log has beyond the state."""
+    async def _catch_up(self) -> bool:
+        """Take over what the log has beyond the state; tell whether there was anything."""
+        before = self.state.offset
         while page := await self._log.read(self.state.offset, PAGE):
-            records = [load(stored) for stored in page]
-            for record in records:
-                self.state = evolve(self.state, record)
-            self._publish(page, records, await self._erasures(records))
+            state, records = follow(self.state, page)
+            erased = await self._erasures(records)
+            self.state = state
+            self._publish(page, records, erased)
+        return self.state.offset > before
 
     async def _erasures(self, records: Sequence[Record]) -> list[Erasure]:
         """Return how the messages that `records` take back stand in the log now."""
@@ -388,20 +418,22 @@ class Node:
                 race.cancel_scope.cancel()
             now = self.now()
             for scope, reason in self._presence.due(now):
-                self._enqueue(Waiting(Depart(scope, reason), NOBODY))
+                if self._tasks is not None and self.state.present(scope):
+                    self._tasks.start_soon(self._insist, Depart(scope, reason))
             deadline = next_deadline(self.state, self.limits)
-            if deadline is not None and deadline <= now and not await self._done(Tick()):
-                await self._timer.wait_until(self._clock.now() + _RETRY)
+            if deadline is not None and deadline <= now:
+                await self._insist(Tick())
 
     async def _ring(self, deadline: int) -> None:
-        await self._timer.wait_until(deadline - self._skew)
+        await self._time.wait_until(deadline)
         self._rearm.set()
 
-    async def _report(self, report: Report) -> bool:
-        return await self._done(report)
+    async def _insist(self, command: ServerCommand) -> None:
+        """Have a command of the server's own decided, again and again until the log has it."""
+        while not await self._done(command):
+            await self._time.wait(_RETRY)
 
     async def _done(self, command: ServerCommand) -> bool:
-        """Have a command of the server's own decided; tell whether the log has it."""
         done, box = anyio.Event(), list[Reply | None]()
 
         def answer(reply: Reply | None) -> None:
@@ -413,8 +445,10 @@ class Node:
         return not isinstance(box[0], Refusal)
 
     async def _keep_house(self) -> None:
+        if self._upkeep.is_due(self.state):
+            await self._upkeep.save(self.state)
         while True:
-            await self._timer.wait_until(self._clock.now() + UPKEEP)
+            await self._time.wait(UPKEEP)
             self.first = await self._upkeep.retain(self.state, self.first, self.now())
 
 

@@ -13,16 +13,15 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from cloudchat_core.clock import SECOND
 from cloudchat_core.commands import Report
 from cloudchat_core.instances import TRANSITIONS, Operation
 from cloudchat_core.workspace import Workspace
-from cloudchat_engine.ports import Provider, ProviderError, Timer, Work
+from cloudchat_engine.ports import Provider, ProviderError, Work
+from cloudchat_engine.timers import LogTime
 
 logger = logging.getLogger(__name__)
 
 _TARGETS: Final = {command: after for (_, command), (after, _) in TRANSITIONS.items()}
-_RETRY: Final = 1 * SECOND
 _DETAIL: Final = 500  # characters of a provider's error that are published
 
 
@@ -32,12 +31,11 @@ class Operations:
     def __init__(
         self,
         provider: Provider,
-        timer: Timer,
-        now: Callable[[], int],
-        report: Callable[[Report], Awaitable[bool]],
+        time: LogTime,
+        report: Callable[[Report], Awaitable[None]],
     ) -> None:
-        """`report` puts an outcome into the log and tells whether it is there now."""
-        self._provider, self._timer, self._now, self._report = provider, timer, now, report
+        """`report` returns when an outcome is in the log."""
+        self._provider, self._time, self._report = provider, time, report
         self._running: dict[str, anyio.CancelScope] = {}
 
     def reconcile(self, state: Workspace, changed: Iterable[str], tasks: TaskGroup) -> None:
@@ -51,14 +49,13 @@ class Operations:
             elif key not in self._running:
                 self._running[key] = scope = anyio.CancelScope()
                 instance = state.instances.get(operation.instance)
-                work = _work(operation, instance.name if instance is not None else None)
+                name = instance.name if instance is not None else None
+                work = _work(operation, name, self._time.ahead)
                 tasks.start_soon(self._drive, work, scope, name=f"operation {key}")
 
     async def _drive(self, work: Work, scope: anyio.CancelScope) -> None:
         with scope:
-            outcome = await self._perform(work)
-            while not await self._report(outcome):
-                await self._timer.wait_until(self._now() + _RETRY)
+            await self._report(await self._perform(work))
 
     async def _perform(self, work: Work) -> Report:
         ensure = {
@@ -71,26 +68,27 @@ class Operations:
             if await self._provider.observe(work) != target:
                 await ensure[target](work)
         except ProviderError as error:
-            return Report(work.operation, error.reason, str(error)[:_DETAIL])
-        except (
-            Exception
-        ) as error:  # whatever a provider raises fails its operation, and nothing else
+            return _failed(work, error.reason, str(error))
+        except Exception as error:  # whatever a provider raises fails its operation, nothing else
             logger.exception(
                 "the provider %s failed at operation %s", self._provider.name, work.operation
             )
-            return Report(
-                work.operation, "provider_error", f"{type(error).__name__}: {error}"[:_DETAIL]
-            )
+            return _failed(work, "", f"{type(error).__name__}: {error}")
         return Report(work.operation)
 
 
-def _work(operation: Operation, name: str | None) -> Work:
+def _failed(work: Work, reason: str, detail: str) -> Report:
+    return Report(work.operation, reason or "provider_error", detail[:_DETAIL])
+
+
+def _work(operation: Operation, name: str | None, ahead: int) -> Work:
+    """Say what is to be done, in the provider's own time: it knows the clock, not how far `ahead` of it the log is."""
     return Work(
         operation.id,
         operation.instance,
         operation.command,
         name,
         operation.spec,
-        operation.received_at,
-        operation.expected,
+        operation.received_at - ahead,
+        operation.expected - ahead if operation.expected else 0,
     )

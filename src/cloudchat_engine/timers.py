@@ -4,6 +4,7 @@ import anyio
 import anyio.lowlevel
 
 from cloudchat_core.clock import SECOND, Clock, ManualClock
+from cloudchat_engine.ports import Timer
 
 _LOOK_AGAIN = 60  # seconds; the loop's own clock may stand still while a laptop sleeps
 
@@ -39,3 +40,32 @@ class ManualTimer:
             finally:
                 unwatch()
         await anyio.lowlevel.checkpoint()
+
+
+class LogTime:
+    """The time that records carry: the clock's, or ahead of it where the log already is.
+
+    A machine may start with a clock that is behind its log. Its time must not go back, and its deadlines must not wait
+    for the clock to catch up.
+    """
+
+    def __init__(self, clock: Clock, timer: Timer) -> None:
+        """Begin with the time of `clock`, which is the one that `timer` waits for."""
+        self._clock, self._timer = clock, timer
+        self.ahead = 0
+
+    def begin_at(self, moment: int) -> None:
+        """Go on from `moment` (ms since the epoch) where the clock has not reached it."""
+        self.ahead = max(0, moment - self._clock.now())
+
+    def now(self) -> int:
+        """Return the time, in ms since the epoch."""
+        return self._clock.now() + self.ahead
+
+    async def wait_until(self, deadline: int) -> None:
+        """Return when `now` has reached `deadline`."""
+        await self._timer.wait_until(deadline - self.ahead)
+
+    async def wait(self, span: int) -> None:
+        """Return after `span` milliseconds."""
+        await self.wait_until(self.now() + span)

@@ -1,4 +1,9 @@
-"""What keeps a log short to replay and bounded in size: snapshots and retention."""
+"""What keeps a log short to replay and bounded in size: snapshots and retention.
+
+A snapshot is made in a thread while the log goes on. It must not bring a text back that is erased meanwhile: one of
+before the newest erasure is thrown away, also where that erasure is only under way, and the one that follows the
+erasure is made as soon as it is committed.
+"""
 
 import logging
 from typing import Final
@@ -23,28 +28,42 @@ class Upkeep:
         """A snapshot is due each `every` records; retention drops what exceeds `keep`."""
         self._log, self._keep, self._every = log, keep, every
         self._saving = False
-        self._erasing = 0
+        self._next: Workspace | None = None
+        self._erased = 0
+        self._tried = 0
         self.saved = 0
 
-    def erasing(self) -> None:
-        """A text is about to be taken back: a snapshot that is being made must not bring it back."""
-        self._erasing += 1
+    def opened(self, saved: int, head: int) -> None:
+        """The log has a snapshot of offset `saved`; what follows up to `head` may have erased a text of it."""
+        self.saved = self._tried = saved
+        self._erased = head
+
+    def erasing(self, offset: int) -> None:
+        """A text is about to be erased; snapshots of before `offset` may still have it."""
+        self._erased = max(self._erased, offset)
 
     def is_due(self, state: Workspace) -> bool:
-        """Tell whether a snapshot should be saved now."""
-        return not self._saving and state.offset - self.saved >= self._every
+        """Tell whether a snapshot should be saved now; one that could not be saved is not tried again at once."""
+        stale = self._tried < self._erased <= state.offset
+        return stale or state.offset - max(self.saved, self._tried) >= self._every
 
     async def save(self, state: Workspace) -> None:
-        """Save a snapshot of `state`, unless one is being saved; a failure costs the next start some time, no more."""
+        """Save a snapshot of `state`, or have it saved next where one is being made.
+
+        A failure costs the next start some time, no more.
+        """
+        self._next, self._tried = state, state.offset
         if self._saving:
             return
-        self._saving, erasing = True, self._erasing
+        self._saving = True
         try:
-            data = await anyio.to_thread.run_sync(archive, state)
-            # From here to the log's own queue there is no await: a later erasure stands behind this snapshot there.
-            if erasing == self._erasing:
-                await self._log.save(Saved(state.offset, data))
-                self.saved = state.offset
+            while (wanted := self._next) is not None:
+                self._next = None
+                data = await anyio.to_thread.run_sync(archive, wanted)
+                # From here to the log's own queue there is no await: a later erasure stands behind this snapshot.
+                if wanted.offset >= self._erased:
+                    await self._log.save(Saved(wanted.offset, data))
+                    self.saved = wanted.offset
         except LogError:
             logger.warning(
                 "a snapshot could not be saved; the next start replays more of the log",
@@ -55,11 +74,12 @@ class Upkeep:
 
     async def retain(self, state: Workspace, first: int, now: int) -> int:
         """Drop what exceeds the limits; return the first offset that is left."""
-        if self._keep == Retention():
+        keeps_all = self._keep == Retention()
+        if self.saved < (self._erased if keeps_all else state.offset):
+            await self.save(state)
+        if keeps_all:
             return first
         try:
-            if self.saved < state.offset:
-                await self.save(state)
             while (left := await self._log.retain(self._keep, now)) > first:
                 first = left
         except LogError:
