@@ -97,6 +97,7 @@ class Outlet(trio.abc.HalfCloseableStream):
         "peer",
         "source",
         "stalled",
+        "took_at",
         "wrote_at",
     )
 
@@ -131,6 +132,8 @@ class Outlet(trio.abc.HalfCloseableStream):
         """The kernel takes no more: a task writes on when it does."""
         self.last_words = b""
         """What a reader that was given up on is told, if it still listens: a close frame, say."""
+        self.took_at = 0.0
+        """When the peer last took bytes after it had stalled (`trio.current_time()`)."""
         self.wrote_at = 0.0
         """When the feed last wrote (`trio.current_time()` of the sweep)."""
 
@@ -281,6 +284,7 @@ class Outlet(trio.abc.HalfCloseableStream):
                 await trio.lowlevel.wait_writable(self._sock)
             except trio.ClosedResourceError:
                 return  # closing has begun: what is left has `LINGER` to go out
+            self.took_at = trio.current_time()
         if waiting.cancelled_caught:
             if self._closing:
                 self.abort()

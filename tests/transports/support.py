@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from cloudchat_engine.node import Node
 from cloudchat_engine.providers.simulated import SimulatedProvider
 from cloudchat_engine.timers import ManualTimer
 from cloudchat_transports._hypercorn import HttpServer
+from cloudchat_transports.access import Access
 from cloudchat_transports.fanout import Fanout
 from cloudchat_transports.listener import Listener, bind
 from cloudchat_transports.ws.server import WebSocketServer
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 TOKEN = "alexandras-own-token-1"
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
-LOCAL = ("127.0.0.1", "localhost")
 
 
 async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -46,13 +46,6 @@ async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
         }
     )
     await send({"type": "http.response.body", "body": body})
-
-
-def local_only(host: str, origin: str | None) -> str | None:
-    """Stands for the server's own check."""
-    if host.rpartition(":")[0] not in LOCAL or origin not in {None, f"http://{host}"}:
-        return "not from here"
-    return None
 
 
 @dataclass
@@ -85,13 +78,15 @@ async def serving(
     bounds = node.limits
     fanout = Fanout(node)
     rates = Rates(bounds.commands_per_second, bounds.commands_burst)
-    websockets = WebSocketServer(node, fanout, rates=rates, check=local_only)
+    websockets = WebSocketServer(node, fanout, rates=rates, check=Access().check)
     http = HttpServer(app, bounds, heartbeat)
     sockets = bind("127.0.0.1", 0)
     if send_buffer:  # what a socket accepts inherits it
         sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     listener = Listener(sockets, limits=bounds, websockets=websockets, http=http, fanout=fanout)
-    with trio.fail_after(30):
+    with ExitStack() as closing, trio.fail_after(30):
+        for sock in sockets:
+            closing.enter_context(sock)
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run)
             nursery.start_soon(fanout.run)

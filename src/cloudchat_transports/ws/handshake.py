@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -11,8 +10,8 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
 from wsproto.utilities import RemoteProtocolError
 
-from cloudchat_core.codec import encode
 from cloudchat_core.session import PROTOCOL
+from cloudchat_transports.responses import problem
 
 if TYPE_CHECKING:
     from wsproto.connection import Connection
@@ -66,24 +65,16 @@ class Upgrade:
         assert engine is not None, "a connection that was accepted is open"  # noqa: S101
         return answer, engine
 
-    def reject(self, status: int, code: str, detail: str) -> bytes:
+    def reject(self, code: str, detail: str) -> bytes:
         """Return the answer that refuses it: a problem (RFC 9457) with the protocol's `code`."""
-        title = HTTPStatus(status).phrase
-        body = encode(
-            {
-                "type": "about:blank",
-                "title": title,
-                "status": status,
-                "code": code,
-                "detail": detail,
-            }
-        )
+        answer = problem(code, detail)
         headers = [
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", b"%d" % len(body)),
+            *((name.encode(), value.encode()) for name, value in answer.headers),
+            (b"content-type", answer.content_type.encode()),
+            (b"content-length", b"%d" % len(answer.body)),
             (b"connection", b"close"),
         ]
         start = self._wsproto.send(
-            RejectConnection(status_code=status, headers=headers, has_body=True)
+            RejectConnection(status_code=answer.status, headers=headers, has_body=True)
         )
-        return start + self._wsproto.send(RejectData(data=body, body_finished=True))
+        return start + self._wsproto.send(RejectData(data=answer.body, body_finished=True))

@@ -49,7 +49,6 @@ PATH: Final = "/v1/ws"
 Check: TypeAlias = "Callable[[str, str | None], str | None]"
 """Says why a caller with this Host and Origin (None: not sent) may not come in; None: it may."""
 
-_STATUS: Final = {Code.BAD_REQUEST: 400, Code.FORBIDDEN: 403, Code.NOT_FOUND: 404}
 _ENDINGS: Final[dict[int, Ending]] = {1000: "left", 1001: "away"}
 
 UNSUPPORTED_DATA, MESSAGE_TOO_BIG, INTERNAL_ERROR, RESTART, TRY_AGAIN = 1003, 1009, 1011, 1012, 1013
@@ -90,7 +89,7 @@ class WebSocketServer:
                 raise RefusedError(Code.FORBIDDEN, forbidden)
             request = feed_request(parse_query(upgrade.query))
         except RefusedError as error:
-            outlet.finish(upgrade.reject(_STATUS[error.code], error.code, error.detail))
+            outlet.finish(upgrade.reject(error.code, error.detail))
             await outlet.aclose()
             return
         answer, engine = upgrade.accept()
@@ -100,11 +99,11 @@ class WebSocketServer:
         )
         connection = _Connection(self._node, outlet, session, engine)
         beginning = self._node.begin(request.after, request.topics, session.feed)
-        self._connections.add(connection)
         self._node.open_feed(session.feed, connection.close)
         try:
             await outlet.send_all(answer + b"".join(map(text_frame, beginning.frames())))
             self._fanout.follow(outlet, text_frame, request.topics, beginning.offset)
+            self._connections.add(connection)
             await connection.read()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # lost, or ended by us from elsewhere: what follows is the same
@@ -134,6 +133,7 @@ class _Connection:
 
     __slots__ = (
         "_engine",
+        "_heard",
         "_node",
         "_outlet",
         "_parts",
@@ -141,7 +141,6 @@ class _Connection:
         "_session",
         "_size",
         "ending",
-        "heard",
     )
 
     def __init__(self, node: Node, outlet: Outlet, session: Session, engine: Connection) -> None:
@@ -149,7 +148,7 @@ class _Connection:
         self._parts: list[bytes] = []
         self._size = 0
         self._pings = 0
-        self.heard = trio.current_time()
+        self._heard = 0.0
         self.ending: Ending = "lost"
         outlet.last_words = close_frame(TRY_AGAIN, "too much was left unread")
 
@@ -167,7 +166,9 @@ class _Connection:
 
     def look(self, now: float, heartbeat: float) -> None:
         """Ping where nothing was heard for long; a peer that answered neither of two pings is lost."""
-        if now - self.heard < heartbeat * SILENCE * (self._pings + 1):
+        # What a stalled reader takes is a sign of life, too: it reads our ping only after all that lies before it.
+        alive = max(self._heard, self._outlet.took_at)
+        if now - alive < heartbeat * SILENCE * (self._pings + 1):
             return
         if self._pings == 2:
             self._outlet.abort()
@@ -179,9 +180,10 @@ class _Connection:
 
     async def read(self) -> None:
         """Take what the peer sends until it closes, breaks the protocol, or is lost."""
+        self._heard = trio.current_time()
         try:
             while data := await self._outlet.receive_some():
-                self.heard, self._pings = trio.current_time(), 0
+                self._heard, self._pings = trio.current_time(), 0
                 self._engine.receive_data(data)
                 for event in self._engine.events():
                     if not self._take(event):
