@@ -1,7 +1,12 @@
-"""A clock that jumps to the next deadline when nothing else can happen."""
+"""Clocks for Trio: one that stands still, and one that jumps to the next deadline when nothing else can happen."""
 
 import pytest
 from trio.testing import MockClock
+
+
+@pytest.fixture
+def mock_clock() -> MockClock:
+    return MockClock()
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from wsproto.events import Event
 
+    from cloudchat_engine.ports import Retention
+
 TOKEN = "alexandras-own-token-1"
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 
@@ -60,9 +62,15 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    limits: Limits | None = None, heartbeat: float = 60, app: Any = hello, send_buffer: int = 0
+    limits: Limits | None = None,
+    *,
+    heartbeat: float = 60,
+    app: Any = hello,
+    send_buffer: int = 0,
+    keep: Retention | None = None,
+    patience: float = 30,
 ) -> AsyncIterator[Server]:
-    """A server that listens; the node's clock stands still. A test that hangs is ended."""
+    """A server that listens; the node's clock stands still. A test that hangs is ended after `patience` seconds."""
     clock, ids = ManualClock(), count()
     timer = ManualTimer(clock)
     node = Node(
@@ -74,6 +82,7 @@ async def serving(
         new_epoch=lambda: "k3f9",
         limits=limits or Limits(),
         heartbeat=heartbeat,
+        keep=keep,
     )
     bounds = node.limits
     fanout = Fanout(node)
@@ -84,7 +93,7 @@ async def serving(
     if send_buffer:  # what a socket accepts inherits it
         sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     listener = Listener(sockets, limits=bounds, websockets=websockets, http=http, fanout=fanout)
-    with ExitStack() as closing, trio.fail_after(30):
+    with ExitStack() as closing, trio.fail_after(patience):
         for sock in sockets:
             closing.enter_context(sock)
         async with trio.open_nursery() as nursery:
@@ -156,16 +165,35 @@ class Client:
     async def event(self) -> Event:
         """The next thing that the server sends; a lost connection is a close with 1006."""
         while not self._events:
-            try:
-                data = self.sock.recv(65_536)
-            except BlockingIOError:
+            if not self._receive(65_536):
                 await trio.lowlevel.wait_readable(self.sock)
-                continue
-            except ConnectionResetError:
-                data = b""
-            self._wsproto.receive_data(data or None)
-            self._events += self._wsproto.events()
         return self._events.pop(0)
+
+    def _receive(self, size: int) -> int:
+        try:
+            data = self.sock.recv(size)
+        except BlockingIOError:
+            return 0
+        except ConnectionResetError:
+            data = b""
+        self._wsproto.receive_data(data or None)
+        self._events += self._wsproto.events()
+        return len(data) or 1
+
+    def arrived(self) -> list[Event]:
+        """All that the server has sent up to now."""
+        while self._receive(65_536):
+            pass
+        events, self._events = self._events, []
+        return events
+
+    async def take(self, size: int) -> None:
+        """Read so many bytes, whatever they are."""
+        while size > 0:
+            if taken := self._receive(size):
+                size -= taken
+            else:
+                await trio.lowlevel.wait_readable(self.sock)
 
     async def next(self) -> dict[str, Any]:
         """The next message."""

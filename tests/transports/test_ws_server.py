@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
 import trio
-from trio.testing import trio_test, wait_all_tasks_blocked
+from trio.testing import MockClock, trio_test, wait_all_tasks_blocked
 from websockets.sync.client import connect as stock_connect
+from wsproto.events import Ping
 
 from cloudchat_core.limits import Limits
+from cloudchat_engine.ports import Retention
 from tests.transports.support import (
     BINARY,
     CLOSE,
     PING,
+    PONG,
     TEXT,
     TOKEN,
     Client,
@@ -24,8 +28,6 @@ from tests.transports.support import (
     serving,
     upgrade,
 )
-
-FAST = 0.3  # seconds; a heartbeat that tests can wait for
 
 
 async def beginning(client: Client) -> list[str]:
@@ -311,37 +313,96 @@ async def test_a_ninth_feed_of_a_participation_ends_the_oldest_with_4001() -> No
 # ---------------------------------------------------------------------- silence, slowness, ends
 
 
+async def elapse(clock: MockClock, seconds: float) -> None:
+    """Let time pass in steps in which everybody does what is due."""
+    for _ in range(round(seconds)):
+        clock.jump(1)
+        await wait_all_tasks_blocked(0.001)
+
+
 @trio_test
-async def test_a_silent_client_is_pinged_and_lost_when_two_pings_go_unanswered() -> None:
-    async with serving(heartbeat=FAST) as server:
+async def test_a_silent_client_is_pinged_and_lost_when_two_pings_go_unanswered(
+    mock_clock: MockClock,
+) -> None:
+    async with serving(heartbeat=15, patience=1000) as server:
         client = await Client.open(server)
-        await client.pinged()
-        await client.pinged()
+        await beginning(client)
+        for _ in range(2):
+            await elapse(mock_clock, 11)
+            assert client.arrived().count(Ping(b"")) == 1
+        await elapse(mock_clock, 7)
         assert await client.closed() == 1006
+        assert mock_clock.current_time() <= 30
 
 
 @trio_test
-async def test_a_client_that_answers_pings_stays() -> None:
-    async with serving(heartbeat=FAST) as server:
+async def test_a_client_that_says_anything_at_all_stays(mock_clock: MockClock) -> None:
+    async with serving(heartbeat=15, patience=1000) as server:
         client = await Client.open(server)
-        for _ in range(5):
-            payload = await client.pinged()
-            await client.send(frame(0x8A, payload))
-        assert (await client.answer("ping"))["type"] == "ack"
+        await beginning(client)
+        for sign in (
+            frame(PONG, b""),
+            frame(PONG, b"own idea"),
+            frame(PING, b"x"),
+            frame(0x01, b"{"),
+        ):
+            for _ in range(2):
+                await elapse(mock_clock, 11)
+                assert Ping(b"") in client.arrived()
+            await client.send(sign)
+        await client.send(frame(0x80, b"}"))
+        assert (await client.until("error"))["code"] == "bad_command"
 
 
 @trio_test
-async def test_a_silent_feed_says_heartbeat_with_its_own_position() -> None:
-    async with serving(heartbeat=FAST) as server:
+async def test_a_client_that_only_reads_slowly_stays_until_it_takes_nothing(
+    mock_clock: MockClock,
+) -> None:
+    limits = Limits(commands_per_second=0, stalled=1000)
+    async with serving(limits, heartbeat=15, send_buffer=50_000, patience=1000) as server:
+        slow = await Client.open(server, receive_buffer=50_000)
+        writer = await Client.open(server)
+        await writer.join()
+        for _ in range(300):
+            await writer.answer("say", text="x" * 4000)
+        for _ in range(4):
+            await elapse(mock_clock, 20)
+            await slow.take(150_000)
+            await writer.answer("ping")
+        assert server.listener.connections == 2
+        await elapse(mock_clock, 15)
+        await writer.answer("ping")
+        await elapse(mock_clock, 15)
+        assert server.listener.connections == 1
+
+
+@trio_test
+async def test_a_silent_feed_says_heartbeat_with_its_own_position(mock_clock: MockClock) -> None:
+    async with serving(heartbeat=15, patience=1000) as server:
         client = await Client.open(server, "?topics=instances")
         welcome = await client.next()
+        assert (await client.next())["type"] == "snapshot"
         other = await Client.open(server)
         await other.join()
-        await wait_all_tasks_blocked()
-        other.vanish()
-        beat = await client.until("heartbeat")
-        assert beat["cursor"] == server.node.state.cursor
+        await elapse(mock_clock, 12)
+        assert client.arrived() == [Ping(b"")]
+        await elapse(mock_clock, 3)
+        beat = await client.next()
+        assert (beat["type"], beat["cursor"]) == ("heartbeat", server.node.state.cursor)
         assert beat["cursor"] > welcome["cursor"]
+
+
+@trio_test
+async def test_a_feed_that_is_not_silent_says_no_heartbeat(mock_clock: MockClock) -> None:
+    async with serving(heartbeat=15, patience=1000) as server:
+        client, other = await Client.open(server), await Client.open(server)
+        await other.join()
+        for number in range(4):
+            await elapse(mock_clock, 10)
+            await other.answer("say", text=f"{number}")
+            await client.send(frame(PONG, b""))
+        kinds = [(await client.next())["type"] for _ in range(7)]
+        assert kinds == ["welcome", "snapshot", "joined", *["message"] * 4]
 
 
 @trio_test
@@ -379,6 +440,35 @@ async def test_a_reader_behind_the_window_is_served_from_the_log_and_then_live()
         assert kinds == ["welcome", "joined", *["message"] * 200]
         await writer.answer("say", text="live")
         assert (await late.next())["text"] == "live"
+
+
+@trio_test
+async def test_a_reader_behind_even_the_log_is_told_of_the_gap_and_goes_on_from_a_snapshot() -> (
+    None
+):
+    limits = Limits(commands_per_second=0, window=20_000, page=16)
+    async with serving(limits, send_buffer=4096, keep=Retention(count=20)) as server:
+        slow = await Client.open(server, receive_buffer=4096)
+        writer = await Client.open(server)
+        await writer.join()
+        for number in range(200):
+            await writer.answer("say", text=f"{number} " + "x" * 1000)
+        server.clock.advance(60)  # the log is tidied up
+        while server.node.first < 150:
+            await wait_all_tasks_blocked()
+        seen: list[dict[str, Any]] = []
+        while not seen or seen[-1].get("text", "")[:3] != "end":
+            if seen and seen[-1]["type"] == "snapshot" and not seen[-1].get("more"):
+                await writer.say("say", text="end")
+            seen.append(await slow.next())
+        kinds = [message["type"] for message in seen]
+        gap = kinds.index("gap")
+        assert kinds[gap - 1] == "message"
+        assert seen[gap] == {"type": "gap", "after": seen[gap - 1]["cursor"], "reason": "retention"}
+        assert set(kinds[gap + 1 : -1]) == {"snapshot"}
+        assert {
+            message["text"][:3] for part in seen[gap:-1] for message in part.get("messages", [])
+        } >= {"199"}
 
 
 @trio_test
