@@ -4,10 +4,12 @@ import ast
 import importlib
 import importlib.metadata
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -115,6 +117,23 @@ def test_importing_the_core_loads_no_event_loop() -> None:
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    sources = sorted((ROOT / "src").rglob("*.py"))
+    kits = {source for source in sources if "testing" in source.parts}
+    ours = {*TOP, *sys.stdlib_module_names}
+
+    def imported(files: Iterable[Path]) -> set[str]:
+        return {name.replace("_", "-") for file in files for name in imports_of(file) - ours}
+
+    def declared(requirements: list[str]) -> set[str]:
+        return {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
+
+    runtime = declared(project["dependencies"])
+    assert imported(set(sources) - kits) == runtime
+    assert imported(kits) <= runtime | declared(project["optional-dependencies"]["testing"])
 
 
 def test_dependencies_point_one_way() -> None:
