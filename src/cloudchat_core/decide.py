@@ -350,7 +350,10 @@ class Decider(msgspec.Struct, frozen=True):
         told = {"operation": operation.ref(), "by": operation.by}
         private = Private(forget_operations=draft.room_for(operation.id))
         if reason:
-            clean = {"reason": self._clean(reason), "detail": self._clean(detail)}
+            clean = {
+                "reason": _clean(reason, self.limits.name),
+                "detail": _clean(detail, self.limits.text),
+            }
             draft.add(
                 Failed,
                 private,
@@ -364,10 +367,6 @@ class Decider(msgspec.Struct, frozen=True):
         created_at = draft.at if kind == "created" else instance.created_at
         moved = msgspec.structs.replace(instance, state=after, created_at=created_at)
         draft.add(_OUTCOMES[kind], private, instance=moved.view(), **told)
-
-    def _clean(self, words: str) -> str:
-        """Return a provider's words as a frame can hold them: it may pass on what some program printed."""
-        return _CONTROL.sub(" ", words[: self.limits.text]).encode(errors="replace").decode()
 
 
 class _Draft:
@@ -421,6 +420,11 @@ def _refusal(command: ClientCommand, code: Code, detail: str) -> Refusal:
 
 def _refuse(command: ClientCommand, code: Code, detail: str) -> Decision:
     return Decision(reply=_refusal(command, code, detail))
+
+
+def _clean(words: str, most: int) -> str:
+    """Return a provider's words as a frame can hold them: it may pass on what some program printed."""
+    return _CONTROL.sub(" ", words[:most]).encode(errors="replace").decode()
 
 
 def next_deadline(state: Workspace, limits: Limits) -> int | None:

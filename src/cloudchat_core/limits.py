@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from typing import Any
 
+_AROUND = 4_096
+
 
 def _limit(default: float, unit: str, why: str, peers: str = "") -> Any:
     return field(default=default, metadata={"unit": unit, "why": why, "peers": peers})
@@ -144,4 +146,11 @@ class Limits:
                     f"the limit {name} must be more than 0 {unit}; only a rate may be 0 (none)"
                 )
             changed[name] = int(value) if whole else value
-        return replace(self, **changed)
+        limits = replace(self, **changed)
+        # An event stands in one frame: up to 4 bytes of UTF-8 a code point, and what stands around the text.
+        if limits.frame < 4 * limits.text + _AROUND:
+            raise ValueError(
+                f"the limit frame must be at least {4 * limits.text + _AROUND} bytes"
+                f" when the limit text is {limits.text}"
+            )
+        return limits
