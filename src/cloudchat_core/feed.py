@@ -151,19 +151,18 @@ class View:
         To be called at once after the write, before anything is published or redacted.
         """
         index = bisect_right(self._starts, cursor + 1) - 1
-        while True:
+        while written:
             start, ends = self._starts[index], self._ends[index]
             base = ends[cursor - start] if cursor >= start else 0
             if written < ends[-1] - base:
                 at = base + written
                 place = bisect_right(ends, at)
-                if at == (ends[place - 1] if place else 0):
+                if place and at == ends[place - 1]:
                     return start + place - 1, b""
                 return start + place, self._chunks[index][at : ends[place]]
             written -= ends[-1] - base
             cursor, index = start + len(ends) - 1, index + 1
-            if not written:
-                return cursor, b""
+        return cursor, b""
 
     def _frame(self, entry: Entry) -> bytes:
         return self._framing(entry.payload) if entry.topic in self._topics else b""
