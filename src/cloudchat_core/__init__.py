@@ -4,6 +4,16 @@
 Time comes in as an argument (milliseconds since the epoch) or through a `Clock`, ids through a function.
 """
 
+from cloudchat_core.client_session import (
+    Answered,
+    ClientSession,
+    Frame,
+    Outcome,
+    Snapshot,
+    Uncertain,
+    decode_frame,
+    may_return,
+)
 from cloudchat_core.clock import Clock, ManualClock, SystemClock, rfc3339
 from cloudchat_core.codec import StoredRecord, decode_command, encode, load, store, token_hash
 from cloudchat_core.commands import (
@@ -66,6 +76,7 @@ from cloudchat_core.frames import (
 from cloudchat_core.history import OrderedMap
 from cloudchat_core.instances import TRANSITIONS, Instance, Operation
 from cloudchat_core.limits import Limits
+from cloudchat_core.mirror import Mirror
 from cloudchat_core.nicknames import (
     Nickname,
     NicknameProblem,
@@ -88,9 +99,11 @@ __all__ = [
     "TOPICS",
     "TRANSITIONS",
     "Ack",
+    "Answered",
     "Beginning",
     "Caller",
     "ClientCommand",
+    "ClientSession",
     "Clock",
     "Closing",
     "CloudchatError",
@@ -104,6 +117,7 @@ __all__ = [
     "Epoch",
     "Failed",
     "Feed",
+    "Frame",
     "Gap",
     "Heartbeat",
     "Instance",
@@ -117,12 +131,14 @@ __all__ = [
     "Lost",
     "ManualClock",
     "Message",
+    "Mirror",
     "Nickname",
     "NicknameProblem",
     "Open",
     "Operation",
     "OperationView",
     "OrderedMap",
+    "Outcome",
     "Participation",
     "Ping",
     "Position",
@@ -144,6 +160,7 @@ __all__ = [
     "Say",
     "ServerCommand",
     "Session",
+    "Snapshot",
     "Start",
     "Started",
     "Stop",
@@ -152,17 +169,20 @@ __all__ = [
     "Submission",
     "SystemClock",
     "Tick",
+    "Uncertain",
     "View",
     "Welcome",
     "Workspace",
     "archive",
     "begin",
     "decode_command",
+    "decode_frame",
     "encode",
     "evolve",
     "format_cursor",
     "load",
     "locate",
+    "may_return",
     "next_deadline",
     "parse_cursor",
     "prepare",
