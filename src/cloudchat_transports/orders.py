@@ -143,7 +143,7 @@ class Orders:
     async def create(self, request: Request) -> Response:
         sender = _Sender.of(request)
         value = await request.optional_json()
-        plan = _convert({} if value is None else value, _Plan)
+        plan = _convert(value, _Plan)
         return await self._begin(request, sender, value, Create(sender.key, plan.name, plan.spec))
 
     async def change(self, request: Request) -> Response:

@@ -115,9 +115,9 @@ class Request:
         return decode_json(await self._json_body())
 
     async def optional_json(self) -> Any:
-        """Return the JSON value of the body, None where it is empty."""
+        """Return the JSON value of the body; an empty one is an empty object."""
         body = await self._json_body()
-        return decode_json(body) if body else None
+        return decode_json(body) if body else {}
 
     async def _json_body(self) -> bytes:
         """Return the body; where it is not empty it must be declared as JSON."""

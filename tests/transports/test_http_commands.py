@@ -115,14 +115,11 @@ async def test_a_taken_nickname_comes_with_suggestions() -> None:
         assert refused["suggestions"]
 
 
-@pytest.mark.parametrize("value", [17, "say", True, None, 1.5])
-async def test_a_body_that_is_neither_object_nor_list_is_a_bad_request(value: object) -> None:
+@pytest.mark.parametrize("body", [b"17", b'"say"', b"true", b"null", b"1.5"])
+async def test_a_body_that_is_neither_object_nor_list_is_a_bad_request(body: bytes) -> None:
     async with site() as web:
-        body = b"null" if value is None else None
         answer = await web.client.post(
-            "/v1/commands",
-            **({"content": body} if body else {"json": value}),  # type: ignore[arg-type]
-            headers={"content-type": "application/json"},
+            "/v1/commands", content=body, headers={"content-type": "application/json"}
         )
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
@@ -170,9 +167,9 @@ async def test_a_malformed_token_is_401_before_anything_is_done(token: str) -> N
             await web.client.post(
                 "/v1/commands",
                 json={"type": "create", "id": uuid(1)},
-                headers={"cloudchat-token": token.encode()},
+                headers=[(b"cloudchat-token", token.encode())],
             ),
-            await web.client.post("/v1/instances", headers={"cloudchat-token": token.encode()}),
+            await web.client.post("/v1/instances", headers=[(b"cloudchat-token", token.encode())]),
         ):
             assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
             assert answer.headers["www-authenticate"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import httpx
@@ -34,10 +34,18 @@ def uuid(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012}"
 
 
-class FullDiskLog(MemoryLog):
-    """A log whose disk can be full."""
+class FrailLog(MemoryLog):
+    """A log whose disk can be full, and whose pages can be unreadable."""
 
     full = False
+    unreadable: Exception | None = None
+
+    async def page(
+        self, what: Literal["messages", "worklog"], before: int | None, limit: int
+    ) -> list[StoredRecord]:
+        if self.unreadable is not None:
+            raise self.unreadable
+        return await super().page(what, before, limit)
 
     async def append(
         self, records: Sequence[StoredRecord], expected: int, erased: Sequence[Erasure] = ()
@@ -54,7 +62,7 @@ class Site:
     app: HttpApp
     node: Node
     clock: ManualClock
-    log: FullDiskLog
+    log: FrailLog
     client: httpx.AsyncClient
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
@@ -72,7 +80,7 @@ class Site:
     async def _send(
         self, method: str, path: str, value: object, headers: dict[str, str]
     ) -> httpx.Response:
-        given = {} if value is None else {"json": value}
+        given: dict[str, Any] = {} if value is None else {"json": value}
         return await self.client.request(method, path, headers=_named(headers), **given)
 
     async def command(self, kind: str, token: str = "", **fields: Any) -> Any:
@@ -114,7 +122,7 @@ async def site(
     **options: Any,
 ) -> AsyncIterator[Site]:
     """A running node and a client of its application; ids are counted, time stands still."""
-    clock, ids, log = ManualClock(), count(1), FullDiskLog()
+    clock, ids, log = ManualClock(), count(1), FrailLog()
     timer = ManualTimer(clock)
     node = Node(
         log,
