@@ -1,3 +1,5 @@
 """The command line; the only place that wires everything from its configuration."""
 
-__all__: list[str] = []
+from cloudchat_cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,132 @@
+"""The server's HTTP side, as the command line uses it: commands that are sent until they are answered, and lists."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+import httpx
+import msgspec
+
+from cloudchat_cli.output import Exit, Failure, refused, unreachable
+from cloudchat_core.codec import encode
+from cloudchat_core.errors import Code
+from cloudchat_core.frames import Ack, InstanceView, OperationView, Refusal, Reply
+from cloudchat_transports.client_transport import reason
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from cloudchat_core.commands import ClientCommand
+
+ATTEMPTS = 5
+"""How often a command is sent when the connection breaks or the server cannot do it for the moment."""
+WAIT = 0.25
+"""Seconds before the second attempt; each further one doubles it."""
+TIMEOUT = 15.0
+"""Seconds to wait for an answer."""
+
+
+def new_command_id() -> str:
+    """Return an id for a command; callers without a token share one scope, so it is a UUID."""
+    return str(uuid.uuid4())
+
+
+class Api:
+    """A server at `url`."""
+
+    def __init__(self, url: str) -> None:
+        """Talk to `url`; `Failure` (usage) where it is none."""
+        self.url = url.rstrip("/")
+        try:
+            parsed = httpx.URL(self.url)
+        except httpx.InvalidURL:
+            parsed = httpx.URL()
+        if parsed.scheme not in {"http", "https"} or not parsed.host:
+            raise Failure(
+                f"{url!r} is no address of a server; it looks like http://HOST:PORT", Exit.USAGE
+            )
+        # Whoever runs a server on this machine does not mean a proxy's idea of it.
+        local = parsed.host == "localhost" or parsed.host.startswith(("127.", "[::1]", "::1"))
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=not local)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._http.aclose()
+
+    async def execute(self, command: ClientCommand, token: str = "") -> Ack:
+        """Have `command` done once and return the answer.
+
+        It is sent again with its id when its outcome is unknown. Raises `Failure` where it was refused, or could not be
+        brought to an end.
+        """
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Cloudchat-Token"] = token
+        wait, problem = WAIT, Failure("nothing was tried")
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await anyio.sleep(wait)
+                wait *= 2
+            try:
+                response = await self._http.post(
+                    f"{self.url}/v1/commands", content=encode(command), headers=headers
+                )
+            except httpx.TransportError as error:
+                problem = unreachable(f"{self.url}: {reason(error)}")
+                if isinstance(error, httpx.ConnectError) and not attempt:
+                    break  # nobody is there; a server that is restarting was there before
+                continue
+            try:
+                reply = _read(response, Reply, self.url)
+            except Failure as failure:
+                if response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                    raise
+                problem = failure
+                continue
+            if isinstance(reply, Ack):
+                return reply
+            problem = refused(reply)
+            if reply.code not in {Code.UNAVAILABLE, Code.INTERNAL}:
+                break
+        raise problem
+
+    async def instances(self) -> list[InstanceView]:
+        """Return all instances."""
+        listed: list[InstanceView] = await self._get("/v1/instances", list[InstanceView])
+        return listed
+
+    async def operation(self, operation: str) -> OperationView:
+        """Return one operation; `Failure` where the server no longer knows it."""
+        known: OperationView = await self._get(f"/v1/operations/{operation}", OperationView)
+        return known
+
+    async def _get(self, path: str, kind: Any) -> Any:
+        try:
+            response = await self._http.get(f"{self.url}{path}")
+        except httpx.TransportError as error:
+            raise unreachable(f"{self.url}: {reason(error)}") from None
+        return _read(response, kind, self.url)
+
+
+def _read(response: httpx.Response, kind: Any, url: str) -> Any:
+    """Read a 200, or turn a problem (RFC 9457) into the failure that it means."""
+    try:
+        if response.status_code == httpx.codes.OK:
+            return msgspec.json.decode(response.content, type=kind)
+        problem = msgspec.json.decode(response.content, type=dict[str, Any])
+        refusal = Refusal(None, str(problem["code"]), str(problem["detail"]))
+    except (msgspec.MsgspecError, UnicodeError, LookupError):
+        raise Failure(
+            f"what answers at {url} is no cloudchat server (HTTP status {response.status_code})",
+            Exit.UNREACHABLE,
+        ) from None
+    raise refused(refusal)

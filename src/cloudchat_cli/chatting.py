@@ -1,0 +1,280 @@
+"""The chat in a terminal, line by line; in a pipe just the same.
+
+One task shows what the feed says, one takes lines from the input. The input is read by a thread of its own, straight
+from the descriptor: a terminal, a pipe and a file are all read the same way, and a thread that still waits for a line
+when the program ends holds no lock that the interpreter's shutdown needs.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import secrets
+import sys
+import unicodedata
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import trio
+from msgspec import UNSET
+
+from cloudchat_cli.output import Failure, emit, note, refused, unreachable
+from cloudchat_core.client_session import Snapshot, Uncertain
+from cloudchat_core.events import Failed, InstanceEvent, Joined, Left, Message, Received, Redacted
+from cloudchat_core.frames import Gap, Welcome
+from cloudchat_core.mirror import Mirror
+from cloudchat_transports.client import (
+    Client,
+    CommandRefusedError,
+    CommandUncertainError,
+    ConnectionEndedError,
+    Disconnected,
+    NicknameLost,
+)
+from cloudchat_transports.client_transport import RejectedError, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rich.console import Console
+
+    from cloudchat_core.events import PublicEvent
+    from cloudchat_core.frames import Refusal
+    from cloudchat_transports.client import Item
+
+HELP: Final = """\
+/who   who is here
+/help  this
+/quit  leave (so does the end of the input)
+A line that begins with // is said with one of the two."""
+
+_INPUT: Final = 0
+_CHUNK: Final = 65_536
+_TURNS: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+def run(server: str, nickname: str) -> None:
+    """Chat until the end."""
+    trio.run(_chat, server, nickname)
+
+
+async def _chat(server: str, nickname: str) -> None:
+    try:
+        # With a token and no nickname yet: another may be asked for on the same connection.
+        async with Client(server, token=secrets.token_urlsafe(32)) as client:
+            chat = _Chat(client)
+            if await chat.enter(nickname):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(chat.show)
+                    await chat.talk()
+                    tasks.cancel_scope.cancel()
+    except (UnreachableError, RejectedError) as error:
+        raise unreachable(str(error)) from None
+    except ConnectionEndedError as error:
+        raise Failure(str(error)) from None
+
+
+class _Chat:
+    """One person at a keyboard (or a pipe), and the session that speaks for them."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._screen, self._lines = client, _Screen(), _Lines()
+        self._nameless = False
+        self._saying = anyio.CancelScope()
+
+    async def enter(self, nickname: str) -> bool:
+        """Join; where a nickname cannot be had, ask for another. False: nobody wants to name one."""
+        while True:
+            try:
+                await self._client.join(nickname)
+            except CommandRefusedError as error:
+                _ask(error.refusal)
+            else:
+                self._screen.me = self._client.nickname
+                return True
+            while not (nickname := (await self._lines.next() or "/quit").strip()):
+                note("Another nickname:")
+            if nickname == "/quit":
+                return False
+
+    async def talk(self) -> None:
+        """Say every line until the input ends; each is acknowledged before the next is taken."""
+        while (line := await self._lines.next()) is not None:
+            text = line.strip()
+            word = text.partition(" ")[0].lower()
+            if word == "/quit":
+                return
+            if word == "/who":
+                self._screen.who()
+            elif word == "/help":
+                self._screen.quietly(HELP)
+            elif text and self._nameless:
+                self._nameless = not await self.enter(text)
+            elif word.startswith("/") and not word.startswith("//"):
+                self._screen.quietly(f"there is no {word}; /help says what there is")
+            elif text:
+                await self._say(text.removeprefix("/") if word.startswith("//") else text)
+
+    async def _say(self, text: str) -> None:
+        with anyio.CancelScope() as self._saying:
+            try:
+                await self._client.say(text)
+            except CommandRefusedError as error:
+                self._screen.quietly(f"not said: {error} ({error.code})")
+            except CommandUncertainError:
+                pass  # the feed says so too, also of lines that nobody waits for
+
+    async def show(self) -> None:
+        """Show what the feed says until the server ends it for good."""
+        async for item in self._client:
+            self._screen.me = self._client.nickname or self._screen.me
+            self._screen.show(item)
+            if isinstance(item, NicknameLost):
+                # What waits to be said is said under the next nickname; who types is asked for one.
+                self._nameless = True
+                self._saying.cancel()
+                _ask(item.refusal)
+
+
+def _ask(refusal: Refusal) -> None:
+    """Ask for another nickname; without a terminal there is nobody to ask."""
+    hint = ""
+    if refusal.suggestions is not UNSET and refusal.suggestions:
+        hint = f" How about: {', '.join(refusal.suggestions)}?"
+    if not (refusal.code.startswith("nickname_") and os.isatty(_INPUT)):
+        raise refused(refusal, hint)
+    note(f"{refusal.detail}{hint}")
+    note("Another nickname:")
+
+
+class _Lines:
+    """The lines of the input. The thread that reads them starts when the first is asked for."""
+
+    def __init__(self) -> None:
+        self._lines = self._read()
+
+    async def next(self) -> str | None:
+        """Return the next line; None at the end."""
+        return await anext(self._lines, None)
+
+    async def _read(self) -> AsyncIterator[str]:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        rest, more = "", True
+        while more:
+            data = await anyio.to_thread.run_sync(os.read, _INPUT, _CHUNK, abandon_on_cancel=True)
+            more = bool(data)
+            *lines, rest = (rest + decoder.decode(data, final=not more)).split("\n")
+            for line in lines:
+                yield line
+        if rest:
+            yield rest
+
+
+class _Screen:
+    """Writes what happens, one line for each thing; `me` is the own nickname."""
+
+    def __init__(self) -> None:
+        self.me = ""
+        self._console: Console | None = None
+        if sys.stdout.isatty():
+            from rich.console import Console  # noqa: PLC0415
+
+            self._console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+        self._mirror = Mirror()
+        self._day = ""
+        self._shown = False
+        self._away = False
+
+    def show(self, item: Item) -> None:
+        """Show one item of the feed."""
+        match item:
+            case Disconnected():
+                if not self._away:
+                    self.quietly(f"{item.why}; trying to come back")
+                self._away = True
+                return
+            case NicknameLost():
+                self.quietly(f"the nickname is gone: {item.refusal.detail}")
+                return
+            case Uncertain():
+                self.quietly("a line was sent, but whether it was said is not known any more")
+                return
+            case Welcome() if self._away:
+                self._away = False
+                self.quietly("back again")
+            case Gap():
+                self.quietly("something was missed: the server no longer has it")
+        self._mirror.apply(item)
+        if isinstance(item, Snapshot):
+            if not item.more:
+                self._begin()
+        elif isinstance(item, (Joined, Left, Message, Redacted, InstanceEvent)):
+            self._tell(item)
+
+    def who(self) -> None:
+        """Show who is here."""
+        names = [f"{name} (you)" if name == self.me else name for name in self._mirror.participants]
+        self.quietly(f"here: {', '.join(sorted(names, key=str.casefold)) or 'nobody'}")
+
+    def quietly(self, text: str) -> None:
+        """Show something that nobody said."""
+        for line in text.splitlines():
+            self._line(f"* {line}", "dim")
+
+    def _begin(self) -> None:
+        for message in self._mirror.messages.values():
+            self._tell(message)
+        self.who()
+
+    def _tell(self, event: PublicEvent) -> None:
+        moment = datetime.fromisoformat(event.at).astimezone()
+        if (day := f"{moment:%Y-%m-%d}") != self._day:
+            self._day = day
+            self._line(f"* {day}", "dim")
+        at = f"{moment:%H:%M}"
+        match event:
+            case Message():
+                mine = event.nickname == self.me
+                text = "(taken back)" if event.redacted is True else event.text
+                first, *more = text.split("\n")
+                self._line(
+                    f"{at} {'You' if mine else event.nickname}: {first}", "red" if mine else ""
+                )
+                for line in more:
+                    self._line(f"      {line}", "red" if mine else "")
+            case Joined():
+                self._line(f"{at} * {event.nickname} joined", "dim")
+            case Left():
+                gone = "left" if event.reason == "left" else f"is gone ({event.reason})"
+                self._line(f"{at} * {event.nickname} {gone}", "dim")
+            case Redacted():
+                self._line(f"{at} * {event.by or 'somebody'} took a message back", "dim")
+            case Failed():
+                what = f"{event.command} {event.instance.id} failed: {event.detail}"
+                self._line(f"{at} * {what}", "dim")
+            case Received():
+                by = f" ({event.by})" if event.by else ""
+                self._line(f"{at} * {event.instance.id}: received {event.command}{by}", "dim")
+            case _:
+                kind = str(event.__struct_config__.tag)
+                self._line(f"{at} * {event.instance.id}: {kind}", "dim")
+
+    def _line(self, text: str, style: str) -> None:
+        text = _printable(text)
+        if self._console is None:
+            emit(text)
+        else:
+            self._console.print(text, style=style or None)
+
+
+def _printable(text: str) -> str:
+    """Drop what would move the cursor, colour the screen or turn the text around: others are shown, not obeyed."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if _obeyed(char) else char for char in text)
+
+
+def _obeyed(char: str) -> bool:
+    return char != "\t" and (
+        unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}
+        or unicodedata.bidirectional(char) in _TURNS
+    )

@@ -1,0 +1,260 @@
+"""Saying something in passing, and operating instances: one command each, sent until it is answered.
+
+An operation is waited for over the feed, from the cursor of its acknowledgement on: whatever happens to it stands after
+that cursor, so nothing is missed, however often the connection breaks. Only where the feed says that it has lost
+something is the operation asked for by name.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
+
+import anyio
+import msgspec
+import trio
+from msgspec import UNSET
+
+from cloudchat_cli.api import Api, new_command_id
+from cloudchat_cli.output import Exit, Failure, emit, note, unreachable
+from cloudchat_cli.progress import Progress
+from cloudchat_core.client_session import Snapshot
+from cloudchat_core.clock import SECOND, SystemClock, parse_rfc3339
+from cloudchat_core.commands import Create, Remove, Say, Start, Stop
+from cloudchat_core.events import INSTANCES, Failed, InstanceEvent, Received
+from cloudchat_engine.timers import SystemTimer
+from cloudchat_transports.client import Client, ConnectionEndedError, Disconnected
+from cloudchat_transports.client_transport import RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cloudchat_core.clock import Clock
+    from cloudchat_core.commands import ClientCommand
+    from cloudchat_core.frames import InstanceView, OperationRef, OperationView
+    from cloudchat_engine.ports import Timer
+
+SHORTEST_PREFIX: Final = 4
+"""The fewest characters that stand for an instance's id."""
+
+_UUID: Final = 36  # characters
+_DONE: Final = {"create": "created", "start": "started", "stop": "stopped", "remove": "removed"}
+_STATES: Final = {"create": "stopped", "start": "running", "stop": "stopped"}
+_COMMANDS: Final[dict[str, type[Start | Stop | Remove]]] = {
+    "start": Start,
+    "stop": Stop,
+    "remove": Remove,
+}
+
+
+class Options(TypedDict):
+    """What all operations are told: whether to wait, how long (seconds), and how to write the result."""
+
+    wait: bool
+    timeout: float
+    output: str
+
+
+class Pace(NamedTuple):
+    """The time that progress and timeouts go by."""
+
+    clock: Clock
+    timer: Timer
+
+
+def run(command: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    """Run one command to its end."""
+
+    async def main() -> None:
+        await command(*arguments)
+
+    trio.run(main)
+
+
+def read_spec(text: str) -> dict[str, Any]:
+    """Read the provider's own parameters; `ValueError` where `text` is no JSON object."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"this is no JSON object: {error}") from None
+
+
+async def speak(server: str, nickname: str, text: str) -> None:
+    """Say `text` without being present."""
+    async with Api(server) as api:
+        await api.execute(Say(new_command_id(), text, nickname), secrets.token_urlsafe(32))
+
+
+async def show(server: str, output: str) -> None:
+    """List all instances."""
+    async with Api(server) as api:
+        listed = await api.instances()
+    if output == "json":
+        emit(msgspec.json.format(msgspec.json.encode(listed), indent=2).decode())
+        return
+    rows: list[tuple[str, ...]] = [("ID", "STATE", "NAME", "CREATED", "UNDER WAY")]
+    rows += [
+        (
+            one.id,
+            _or_empty(one.state),
+            _or_empty(one.name),
+            _or_empty(one.created_at)[:19].replace("T", " "),
+            "" if one.operation is UNSET else one.operation.command,
+        )
+        for one in listed
+    ]
+    _table(rows)
+
+
+def _or_empty(value: object) -> str:
+    return "" if value is UNSET else str(value)
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    """Write columns: with rich's for a terminal, plainly for everything else."""
+    if not sys.stdout.isatty():
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            emit("  ".join(map(str.ljust, row, widths)).rstrip())
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in rows[0]:
+        table.add_column(title, no_wrap=title in {"ID", "STATE"})
+    for row in rows[1:]:
+        # Names are other people's: nothing in them is markup.
+        table.add_row(*(Text(cell, style="green" if cell == "running" else "") for cell in row))
+    Console(width=shutil.get_terminal_size().columns).print(table)
+
+
+async def create(
+    server: str, name: str | None, spec: dict[str, Any] | None, options: Options
+) -> None:
+    """Create an instance and print its id."""
+    async with Api(server) as api:
+        await perform(api, Create(new_command_id(), name, spec), options)
+
+
+async def operate(server: str, command: str, instance: str, options: Options) -> None:
+    """Start, stop or remove the instance that `instance` names."""
+    async with Api(server) as api:
+        found = await _find(api, instance)
+        await perform(api, _COMMANDS[command](new_command_id(), found), options)
+
+
+async def _find(api: Api, named: str) -> str:
+    """Return the id that `named` is, or begins."""
+    if len(named) == _UUID:
+        return named
+    if len(named) < SHORTEST_PREFIX:
+        raise Failure(f"{named!r} is too short: {SHORTEST_PREFIX} characters at least", Exit.USAGE)
+    found = [one.id for one in await api.instances() if one.id.startswith(named.lower())]
+    if len(found) > 1:
+        raise Failure(f"{named!r} could be any of: {', '.join(found)}", Exit.USAGE)
+    if not found:
+        raise Failure(f"there is no instance whose id begins with {named!r}", Exit.UNKNOWN)
+    return found[0]
+
+
+async def perform(
+    api: Api, command: ClientCommand, options: Options, pace: Pace | None = None
+) -> None:
+    """Send `command`, wait for its end as `options` say, and write the result."""
+    if pace is None:
+        clock = SystemClock()
+        pace = Pace(clock, SystemTimer(clock))
+    ack = await api.execute(command)
+    operation, instance = ack.operation, ack.instance
+    if operation is UNSET or instance is UNSET:
+        raise Failure("the server acknowledged the command, but named no operation")
+    if options["wait"]:
+        watch = _Watch(api, ack.cursor, operation, instance)
+        instance = await _wait(watch, options["timeout"], pace)
+        note(f"{watch.what}: {_DONE[operation.command]}")
+    else:
+        note(f"{operation.command} {instance.id}: accepted")
+    if options["output"] == "json":
+        emit(msgspec.json.encode(instance).decode())
+    elif operation.command == "create":
+        emit(instance.id)
+
+
+async def _wait(watch: _Watch, seconds: float, pace: Pace) -> InstanceView:
+    """Wait for the end of an operation; raises `Failure` where it failed, or is not there in time."""
+    begun = pace.clock.now()
+    end = begun + math.ceil(seconds * SECOND)
+    result: list[InstanceView] = []
+    with Progress(watch.what, watch.expected()) as progress:
+        async with anyio.create_task_group() as tasks:
+
+            async def follow() -> None:
+                result.append(await watch.follow())
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(follow)
+            while (now := pace.clock.now()) < end:
+                progress.update((now - begun) / SECOND)
+                await pace.timer.wait_until(min(now + SECOND, end))
+            tasks.cancel_scope.cancel()
+    if result:
+        return result[0]
+    raise Failure(
+        f"{watch.what} is not done after {seconds:g} s; it goes on "
+        "(`cloudchat instances list` shows how it ends)",
+        Exit.TIMEOUT,
+    )
+
+
+class _Watch:
+    """Follows one operation from `after`, the cursor of its acknowledgement."""
+
+    def __init__(
+        self, api: Api, after: str, operation: OperationRef, instance: InstanceView
+    ) -> None:
+        self._api, self._after, self._operation, self._instance = api, after, operation, instance
+        self.what = f"{operation.command} {instance.id}"
+
+    def expected(self) -> float | None:
+        """Return how many seconds the server expects it to take."""
+        operation = self._operation
+        if operation.expected is UNSET:
+            return None
+        return (parse_rfc3339(operation.expected) - parse_rfc3339(operation.received_at)) / SECOND
+
+    async def follow(self) -> InstanceView:
+        """Return the instance as it is at the end of the operation; raises `Failure` where that failed."""
+        try:
+            async with Client(
+                self._api.url, after=self._after, topics=(INSTANCES,), patient=True
+            ) as client:
+                async for item in client:
+                    if isinstance(item, Disconnected):
+                        note(f"{item.why}; trying again")
+                    elif isinstance(item, Snapshot) and not item.more:
+                        known = await self._api.operation(self._operation.id)
+                        if known.done:
+                            return self._ended(known)
+                    elif isinstance(item, InstanceEvent):
+                        if item.operation.id != self._operation.id or isinstance(item, Received):
+                            continue
+                        if isinstance(item, Failed):
+                            raise self._failed(item.reason, item.detail)
+                        return item.instance
+        except (RejectedError, ConnectionEndedError) as error:
+            raise unreachable(str(error)) from None
+        raise AssertionError("a feed has no end")
+
+    def _ended(self, known: OperationView) -> InstanceView:
+        if known.error is not UNSET:
+            raise self._failed(known.error.reason, known.error.detail)
+        state = _STATES.get(known.command, UNSET)
+        return msgspec.structs.replace(self._instance, state=state, operation=UNSET)
+
+    def _failed(self, reason: str, detail: str) -> Failure:
+        return Failure(f"{self.what} failed: {detail or reason} ({reason})", Exit.FAILED)

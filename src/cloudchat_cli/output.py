@@ -1,0 +1,68 @@
+"""How a command ends and what it says: data on stdout, everything about it on stderr, one line for what went wrong.
+
+It imports nothing of ours: every command loads it, `--help` too.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloudchat_core.frames import Refusal
+
+
+class Exit(IntEnum):
+    """The exit codes of the command line; they are documented and do not change."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    REFUSED = 3
+    UNKNOWN = 5
+    BUSY = 6
+    FAILED = 7
+    TIMEOUT = 8
+    UNREACHABLE = 9
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+class Failure(Exception):  # noqa: N818 - it is how a command ends
+    """A command ends with `code`, and says why in one line."""
+
+    def __init__(self, message: str, code: Exit = Exit.FAILURE) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+_CODES = {
+    "instance_unknown": Exit.UNKNOWN,
+    "instance_busy": Exit.BUSY,
+    "instance_state": Exit.BUSY,
+}
+
+
+def refused(refusal: Refusal, hint: str = "") -> Failure:
+    """Return how a command ends that the server declined; `hint` says what to do about it."""
+    code = _CODES.get(refusal.code, Exit.REFUSED)
+    return Failure(f"{refusal.detail} ({refusal.code}){hint}", code)
+
+
+def unreachable(detail: str) -> Failure:
+    """Return how a command ends that found no server."""
+    return Failure(
+        f"no server: {detail}. Start one with `cloudchat serve`, or name another with --server",
+        Exit.UNREACHABLE,
+    )
+
+
+def note(text: str) -> None:
+    """Say something about the work, for people."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def emit(text: str) -> None:
+    """Write data."""
+    print(text, flush=True)  # noqa: T201
