@@ -37,18 +37,11 @@ class Api:
     """A server at `url`."""
 
     def __init__(self, url: str) -> None:
-        """Talk to `url`; `Failure` (usage) where it is none."""
-        self.url = url.rstrip("/")
-        try:
-            parsed = httpx.URL(self.url)
-        except httpx.InvalidURL:
-            parsed = httpx.URL()
-        if parsed.scheme not in {"http", "https"} or not parsed.host:
-            raise Failure(
-                f"{url!r} is no address of a server; it looks like http://HOST:PORT", Exit.USAGE
-            )
+        """Talk to `url`."""
+        self.url = url
+        host = httpx.URL(url).host
         # Whoever runs a server on this machine does not mean a proxy's idea of it.
-        local = parsed.host == "localhost" or parsed.host.startswith(("127.", "[::1]", "::1"))
+        local = host == "localhost" or host.startswith(("127.", "::1"))
         self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=not local)
 
     async def __aenter__(self) -> Self:

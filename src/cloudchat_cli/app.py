@@ -92,6 +92,15 @@ def _read_log(text: str | None) -> Any:
     return make_log(text), text
 
 
+def _read_server(text: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError(f"{text!r} is no address of a server; it looks like http://HOST:PORT")
+    return text.rstrip("/")
+
+
 def _read_provider(text: str) -> Any:
     from cloudchat_cli.settings import read_provider
 
@@ -259,6 +268,7 @@ def _server_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_envvar=True,
         default=SERVER,
         show_default=True,
+        callback=_reads(_read_server),
         help="The server to talk to.",
     )(command)
 

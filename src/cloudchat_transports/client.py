@@ -315,8 +315,9 @@ class Client:
                     self._finish(ConnectionEndedError(connection.close_code))
                     return
             # A connection that held longer than the wait before it starts the count afresh.
-            attempt = 0 if anyio.current_time() - began > max(wait, RETRY) else attempt + 1
-            ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)
+            attempt = 0 if anyio.current_time() - began > max(wait, RETRY) else attempt
+            ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10))
+            attempt += 1
             wait = asked if asked is not None else ceiling * (1 + self._jitter()) / 2
             self._tell(Disconnected(why, wait))
             await anyio.sleep(wait)
