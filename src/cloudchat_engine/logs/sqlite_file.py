@@ -67,7 +67,7 @@ def explain(error: sqlite3.Error | OSError, path: Path, *, committing: bool = Fa
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return LogUnavailableError(
-            f"the disk that holds {path} is full; nothing was written. Make room: no restart is needed"
+            f"the disk that holds {path} is full; nothing was written. Make room, then it goes on by itself"
         )
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}:
         return LogDamagedError(

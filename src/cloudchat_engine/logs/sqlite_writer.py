@@ -64,6 +64,7 @@ class Writer:
         self._lock: Lock | None = None
         self._connection: sqlite3.Connection | None = None
         self._scrub_due = False
+        self._doubtful = False
         self.reading = threading.Lock()
         """Held by whoever reads: the write-ahead log cannot be emptied under a reader."""
 
@@ -73,7 +74,8 @@ class Writer:
                 sqlite_file.create(self._path)
                 self._lock = Lock(self._path)
             self._connection = sqlite_file.connect(self._path, self._synchronous)
-            self._scrub_due = not self._checkpoint(_PATIENCE)
+            self._settle()
+            self._doubtful = False
             return self._look()
         except (sqlite3.Error, OSError) as error:
             self.disconnect()
@@ -85,6 +87,16 @@ class Writer:
     def reopen(self) -> Opened:
         self.disconnect()
         return self.open()
+
+    def _settle(self) -> None:
+        """Sync what a writer before this one may not have synced, and finish its erasures."""
+        try:
+            self._scrub_due = not self._checkpoint(_PATIENCE)
+        except sqlite3.OperationalError as error:
+            # On a full disk everything can still be read, and the checkpoint is tried again; unless a sync has failed.
+            if self._doubtful or error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            self._scrub_due = True
 
     def _look(self) -> Opened:
         """Read where the log begins and ends; a few pages, whatever its length."""
@@ -125,6 +137,7 @@ class Writer:
         if self._connected().in_transaction and not isinstance(meaning, LogUncertainError):
             meaning = LogUncertainError(f"{self._path}: a batch could not be taken back ({error})")
         if isinstance(meaning, LogUncertainError):
+            self._doubtful = True
             self.disconnect()
         return meaning
 

@@ -1,0 +1,294 @@
+"""What a SqliteLog promises about its file."""
+
+# ruff: noqa: ASYNC240 - what blocks here is the test alone
+
+import random
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from cloudchat_engine.logs import SqliteLog
+from cloudchat_engine.logs.sqlite_file import APPLICATION_ID, MIGRATIONS, migrate
+from cloudchat_engine.ports import LogDamagedError, LogError, Retention, Saved
+from cloudchat_engine.testing import example, examples, redaction
+from tests.engine.test_log_faults import run
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.db"
+
+
+def raw(path: Path) -> bytes:
+    """Return every byte that stands in the file and beside it."""
+    return b"".join(p.read_bytes() for p in sorted(path.parent.glob(f"{path.name}*")))
+
+
+async def make(path: Path, count: int) -> None:
+    log = SqliteLog(path)
+    await log.open()
+    await log.append(examples(0, count), 0)
+    await log.aclose()
+
+
+async def refusal(path: Path) -> str:
+    """Find that the log cannot be opened because of what is in its file."""
+    with pytest.raises(LogDamagedError) as caught:
+        await SqliteLog(path).open()
+    return str(caught.value)
+
+
+class TestErasure:
+    async def test_an_erased_text_stands_nowhere_in_the_files(self, path: Path) -> None:
+        log = SqliteLog(path)
+        await log.open()
+        texts = ["secret-one", "secret-two" * 2_000, "secret-new", "other"]
+        records = [example(n, text=text) for n, text in enumerate(texts, 1)]
+        await log.append(records[:2], 0)
+        await log.save(Saved(2, b"a state that knows secret-one"))
+        assert b"secret-one" in raw(path)
+        assert b"secret-two" in raw(path)
+        await log.append(records[2:], 2, [redaction(r) for r in records[:3]])
+        assert b"secret" not in raw(path)
+        assert b"other" in raw(path)
+        await log.aclose()
+        assert b"secret" not in raw(path)
+
+    @pytest.mark.parametrize("seed", range(4))
+    async def test_nor_does_it_after_any_retention(self, path: Path, seed: int) -> None:
+        """SQLite moves rows, and leaves copies behind, when rows beside them are deleted."""
+        source = random.Random(seed)
+        log = SqliteLog(path)
+        await log.open()
+        erased: set[int] = set()
+        head = 0
+        for _ in range(25):
+            batch = [
+                example(n, text=f"<{n}>" + "." * source.choice([0, 300, 600, 1_000, 6_000]))
+                for n in range(head + 1, head + source.randint(100, 400))
+            ]
+            await log.append(batch, head)
+            head += len(batch)
+            await log.save(Saved(head, b"state"))
+            first = await log.retain(Retention(count=source.randint(50, 300)), 0)
+            chosen = {first, *source.sample(range(first, head + 1), 5)} - erased
+            await log.append([], head, [redaction(example(n)) for n in chosen])
+            erased |= chosen
+            found = [int(n) for n in re.findall(rb"<(\d+)>", raw(path))]
+            assert sorted(found) == sorted(set(range(first, head + 1)) - erased)
+        await log.aclose()
+
+    async def test_a_text_in_a_snapshot_that_had_to_stay_goes_with_the_next(
+        self, path: Path
+    ) -> None:
+        log = SqliteLog(path)
+        await log.open()
+        records = examples(0, 9, text="secret")
+        await log.append(records, 0)
+        await log.save(Saved(9, b"a state that knows secret" * 1_000))
+        await log.retain(Retention(count=1), 0)
+        await log.append([], 9, [redaction(records[8])])
+        assert b"secret" in raw(path)
+        await log.save(Saved(9, b"a state"))
+        assert b"secret" not in raw(path)
+        await log.aclose()
+
+    async def test_another_program_that_reads_delays_it_and_stops_nothing(self, path: Path) -> None:
+        log = SqliteLog(path)
+        await log.open()
+        await log.append(examples(0, 3, text="secret"), 0)
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("BEGIN")
+            assert other.execute("SELECT count(*) FROM log").fetchone() == (3,)
+            await log.append([], 3, [redaction(example(n)) for n in (1, 2, 3)])
+            await log.append(examples(3, 1), 3)
+            assert b"secret" in raw(path)
+        await log.append(examples(4, 1), 4)
+        assert b"secret" not in raw(path)
+        assert len(await log.read(0, 10)) == 5
+        await log.aclose()
+
+    async def test_our_own_readers_do_not_delay_it(self, path: Path) -> None:
+        log = SqliteLog(path)
+        await log.open()
+        done = anyio.Event()
+
+        async def read() -> None:
+            while not done.is_set():
+                await log.read(0, 1_000)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(read)
+            for head in range(0, 40, 2):
+                records = examples(head, 2, text="secret")
+                await log.append(records, head)
+                await log.append([], head + 2, [redaction(r) for r in records])
+                assert b"secret" not in raw(path)
+            done.set()
+        await log.aclose()
+
+
+class TestFile:
+    async def test_it_belongs_to_its_owner_alone_with_all_that_is_beside_it(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "some" / "where" / "log.db"
+        log = SqliteLog(path)
+        await log.open()
+        await log.append(examples(0, 3), 0)
+        modes = {p.name: p.stat().st_mode & 0o777 for p in path.parent.iterdir()}
+        assert modes == dict.fromkeys(["log.db", "log.db-wal", "log.db-shm", "log.db.lock"], 0o600)
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        await log.aclose()
+
+    @pytest.mark.parametrize("name", ["log%20?mode=rw#x.db", "журнал 😀.db", "a b'c\".db"])
+    async def test_its_name_may_be_any(self, tmp_path: Path, name: str) -> None:
+        await make(tmp_path / name, 3)
+        assert (tmp_path / name).stat().st_size
+
+    async def test_opening_reads_a_few_pages_however_long_the_log_is(self, tmp_path: Path) -> None:
+        trace = str(tmp_path / "trace")
+        reads = []
+        for count in (100, 20_000):
+            path = tmp_path / str(count)
+            await make(path, count)
+            under = ("strace", "-f", "-o", trace, "-P", str(path), "-e", "trace=pread64")
+            run("open_only", path, under=under)
+            reads.append(Path(trace).read_text().count("pread64("))
+        assert 0 < reads[0] <= reads[1] < reads[0] + 20
+
+    async def test_space_that_retention_frees_is_used_again(self, path: Path) -> None:
+        log = SqliteLog(path)
+        await log.open()
+        sizes = []
+        for round_ in range(20):
+            head = round_ * 2_000
+            await log.append(examples(head, 2_000), head)
+            await log.save(Saved(head + 2_000, b"state" * 20_000))
+            first = 0
+            while (further := await log.retain(Retention(count=1_000), 0)) > first:
+                first = further
+            assert first == head + 1_001
+            sizes.append(path.stat().st_size)
+        assert max(sizes[3:]) <= sizes[2] * 1.1
+        await log.aclose()
+
+
+class TestDamage:
+    async def test_a_file_that_is_no_database_is_refused_and_not_touched(self, path: Path) -> None:
+        path.write_text("Dear diary,\n" * 1_000)
+        before = path.read_bytes()
+        assert "no cloudchat log" in await refusal(path)
+        assert path.read_bytes() == before
+
+    async def test_another_programs_database_is_refused_and_not_touched(self, path: Path) -> None:
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE log (x)")
+        before = path.read_bytes()
+        assert "belongs to another program" in await refusal(path)
+        assert path.read_bytes() == before
+
+    async def test_a_newer_layout_is_refused_and_not_touched(self, path: Path) -> None:
+        await make(path, 3)
+        with closing(sqlite3.connect(path)) as other:
+            other.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+        before = path.read_bytes()
+        assert "written by a newer cloudchat" in await refusal(path)
+        assert path.read_bytes() == before
+
+    async def test_a_refused_log_is_not_kept_locked(self, path: Path) -> None:
+        path.write_text("Dear diary,\n" * 1_000)
+        await refusal(path)
+        path.unlink()
+        await make(path, 1)
+
+    @pytest.mark.parametrize("cut", [0.3, 0.6, 0.9])
+    async def test_a_file_that_was_cut_short_is_noticed(self, path: Path, cut: float) -> None:
+        await make(path, 500)
+        with path.open("r+b") as file:
+            file.truncate(int(path.stat().st_size * cut))
+        with pytest.raises(LogDamagedError, match="recover"):
+            await read_all(path)
+
+    async def test_a_missing_record_is_named(self, path: Path) -> None:
+        await make(path, 50)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute('DELETE FROM log WHERE "offset" = 17')
+        with pytest.raises(LogDamagedError, match="lacks record 17"):
+            await read_all(path)
+
+    async def test_a_missing_beginning_is_noticed_when_opening(self, path: Path) -> None:
+        await make(path, 50)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute('DELETE FROM log WHERE "offset" < 10')
+        assert "begins with record 1, which is missing" in await refusal(path)
+
+    async def test_a_page_of_rubbish_raises_nothing_but_our_own_errors(self, path: Path) -> None:
+        await make(path, 300)
+        source = random.Random(1)
+        good = path.read_bytes()
+        noticed = 0
+        for page in range(len(good) // 4096):
+            rubbish = source.randbytes(4096)
+            path.write_bytes(good[: page * 4096] + rubbish + good[(page + 1) * 4096 :])
+            try:
+                await read_all(path)
+            except LogError:
+                noticed += 1
+        assert noticed > len(good) // 4096 / 2
+
+
+async def read_all(path: Path) -> None:
+    log = SqliteLog(path)
+    head = (await log.open()).head
+    try:
+        await log.read(0, head)
+        await log.page("messages", None, head)
+        await log.append(examples(head, 1), head)
+    finally:
+        await log.aclose()
+
+
+class TestMigration:
+    """The mechanism, with layouts made up for the purpose."""
+
+    steps = (
+        ("CREATE TABLE t (x)", "INSERT INTO t VALUES (1)"),
+        ("ALTER TABLE t ADD COLUMN y DEFAULT 2",),
+        ("UPDATE t SET x = x + 10", "CREATE INDEX i ON t (y)"),
+    )
+
+    @pytest.fixture
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            yield connection
+
+    @pytest.mark.parametrize("begin", [0, 1, 2, 3])
+    def test_a_file_of_any_older_layout_is_brought_forward_once(
+        self, connection: sqlite3.Connection, begin: int
+    ) -> None:
+        migrate(connection, self.steps[:begin])
+        migrate(connection, self.steps)
+        migrate(connection, self.steps)
+        assert connection.execute("SELECT * FROM t").fetchall() == [(11, 2)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+
+    def test_a_step_that_fails_leaves_the_layout_before_it(
+        self, connection: sqlite3.Connection
+    ) -> None:
+        bad = (*self.steps[:2], ("UPDATE t SET x = 99", "CREATE TABLE t (z)"))
+        with pytest.raises(sqlite3.OperationalError):
+            migrate(connection, bad)
+        assert connection.execute("SELECT * FROM t").fetchall() == [(1, 2)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        migrate(connection, self.steps)
+        assert connection.execute("SELECT x FROM t").fetchall() == [(11,)]
