@@ -48,6 +48,11 @@ class Fanout:
         self._followers: dict[Outlet, Framing] = {}
         self._news = trio.Event()
 
+    @property
+    def followers(self) -> int:
+        """How many connections follow the feed."""
+        return len(self._followers)
+
     def follow(self, outlet: Outlet, framing: Framing, topics: frozenset[str], offset: int) -> None:
         """Write to `outlet` from now on, framed, all events of `topics` after `offset`, and heartbeats."""
         view = self._node.feed.view(framing, topics)

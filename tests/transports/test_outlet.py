@@ -220,6 +220,27 @@ async def test_a_cursor_out_of_the_window_is_served_from_the_log_page_by_page_an
 
 
 @trio_test
+async def test_a_page_that_comes_after_the_feed_was_left_is_not_written() -> None:
+    tape, go_on = Tape(window=1), trio.Event()
+    tape.publish(line("event 1"))
+    tape.publish(line("event 2"))
+
+    async def refill(after: int) -> tuple[bytes, int]:
+        await go_on.wait()
+        return line("too late"), after + 1
+
+    async with connection() as (outlet, peer):
+        outlet.follow(tape.view, 0, refill)
+        outlet.push(0)
+        await wait_all_tasks_blocked()
+        outlet.unfollow()
+        go_on.set()
+        await outlet.send_all(line("something else"))
+        await outlet.send_eof()
+        assert names(await read(peer)) == ["something else"]
+
+
+@trio_test
 async def test_a_page_that_cannot_be_read_ends_that_connection_alone() -> None:
     tape = Tape(window=1)
     tape.publish(line("event 1"))
@@ -260,6 +281,20 @@ async def test_answers_that_nobody_reads_end_the_connection_with_the_last_words_
             peer.close()
         assert got == [*(f"event {number + 1}" for number in range(outlet.cursor)), "too slow"]
         assert outlet.fd == -1
+
+
+@trio_test
+async def test_answers_that_were_read_in_the_end_do_not_count_any_more() -> None:
+    async with connection(Limits(direct=10_000)) as (outlet, peer):
+        for _ in range(3):
+            count = 0
+            while not outlet.stalled:
+                outlet.write(line("ack", 1000))
+                count += 1
+            outlet.write(line("ack", 8000))
+            await read(peer, partial(lambda count, data: data.count(b"\n") == count, count + 1))
+            await wait_all_tasks_blocked()
+        assert not outlet.closed
 
 
 @trio_test
@@ -346,6 +381,26 @@ async def test_bytes_that_were_read_already_are_read_again_first() -> None:
         assert await outlet.receive_some() == b"/1.1"
         peer.shutdown(socket.SHUT_WR)
         assert await outlet.receive_some() == b""
+
+
+@trio_test
+async def test_a_peer_that_always_has_something_to_say_lets_others_be_heard() -> None:
+    async with connection(buffers=100_000) as (outlet, peer):
+        peer.send(b"x" * 50_000)
+        others = 0
+
+        async def another() -> None:
+            nonlocal others
+            while True:
+                await trio.lowlevel.checkpoint()
+                others += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(another)
+            for _ in range(100):
+                assert len(await outlet.receive_some(1)) == 1
+            nursery.cancel_scope.cancel()
+        assert others > 90
 
 
 @trio_test

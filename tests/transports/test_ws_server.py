@@ -282,6 +282,7 @@ def test_how_a_client_goes_decides_how_long_it_is_waited_for(
             client, other = await Client.open(server), await Client.open(server)
             await client.join()
             await other.until("joined")
+            assert server.fanout.followers == 2
             if goodbye is None:
                 client.vanish()
             else:
@@ -290,6 +291,7 @@ def test_how_a_client_goes_decides_how_long_it_is_waited_for(
                 client.sock.close()
             if away:
                 await wait_all_tasks_blocked(0.05)
+                assert server.fanout.followers == 1
                 server.clock.advance(away - 0.001)
                 await wait_all_tasks_blocked(0.05)
                 assert (await other.answer("ping"))["type"] == "ack"
@@ -390,6 +392,9 @@ async def test_a_silent_feed_says_heartbeat_with_its_own_position(mock_clock: Mo
         beat = await client.next()
         assert (beat["type"], beat["cursor"]) == ("heartbeat", server.node.state.cursor)
         assert beat["cursor"] > welcome["cursor"]
+        await client.send(frame(PONG, b""))
+        await elapse(mock_clock, 11)
+        assert client.arrived() == [Ping(b"")]  # and no further heartbeat yet
 
 
 @trio_test
@@ -440,6 +445,39 @@ async def test_a_reader_behind_the_window_is_served_from_the_log_and_then_live()
         assert kinds == ["welcome", "joined", *["message"] * 200]
         await writer.answer("say", text="live")
         assert (await late.next())["text"] == "live"
+
+
+@trio_test
+async def test_a_feed_from_the_log_shows_only_its_topics_too() -> None:
+    async with serving(Limits(window=5_000, page=16)) as server:
+        first = await Client.open(server)
+        cursor = (await first.next())["cursor"]
+        writer = await Client.open(server)
+        await writer.join()
+        await writer.answer("create", name="web")
+        for number in range(40):
+            await writer.answer("say", text=f"{number} " + "x" * 1000)
+        late = await Client.open(server, f"?after={cursor}&topics=instances")
+        await writer.answer("create", name="db")
+        assert [(await late.next())["type"] for _ in range(3)] == [
+            "welcome",
+            "received",
+            "received",
+        ]
+
+
+@trio_test
+async def test_a_reader_far_behind_gets_all_that_the_window_has_without_anything_new() -> None:
+    async with serving(Limits(commands_per_second=0)) as server:
+        first = await Client.open(server)
+        cursor = (await first.next())["cursor"]
+        writer = await Client.open(server)
+        await writer.join()
+        for _ in range(250):
+            await writer.answer("say", text="x" * 4000)
+        late = await Client.open(server, f"?after={cursor}")
+        kinds = [(await late.next())["type"] for _ in range(252)]
+        assert kinds == ["welcome", "joined", *["message"] * 250]
 
 
 @trio_test
