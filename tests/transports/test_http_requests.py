@@ -336,7 +336,7 @@ async def test_what_may_stand_once_may_not_stand_twice(name: bytes) -> None:
 async def test_a_client_that_goes_away_in_the_middle_of_its_body_is_answered_by_nothing() -> None:
     async with site() as web:
         sent: list[object] = []
-        messages = [
+        messages: list[dict[str, Any]] = [
             {"type": "http.request", "body": b"[", "more_body": True},
             {"type": "http.disconnect"},
         ]
