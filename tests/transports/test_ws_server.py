@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 from functools import partial
 from typing import Any
 
@@ -132,6 +134,10 @@ async def test_a_stock_client_takes_part() -> None:
         ("/v1/ws", "Connection: close", 400),
         ("/v1/ws", "Host: \xff\xfe", 400),
         ("/v1/ws", "Host: a\r\nHost: b", 400),
+        ("/v1/ws", "Sec-WebSocket-Key: c2hvcnQ=", 400),
+        ("/v1/ws", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: x", 400),
+        ("http://[/v1/ws", "", 400),
+        ("http://127.0.0.1/v1/other", "", 404),
     ],
 )
 def test_a_handshake_that_may_not_be_is_refused(target: str, headers: str, status: int) -> None:
@@ -196,6 +202,32 @@ def test_what_breaks_the_protocol_costs_the_connection_with_the_code_that_says_w
             assert (await other.answer("ping"))["type"] == "ack"
 
     trio.run(main)
+
+
+@trio_test
+async def test_whatever_bytes_come_cost_their_sender_the_connection_and_nobody_else_anything(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    chance = random.Random(7)
+    command = b'{"type":"ping","id":"1"}'
+    honest = [
+        frame(TEXT, command),
+        frame(PING, b"?"),
+        frame(0x01, command[:9]) + frame(0x80, command[9:]),
+    ]
+    async with serving(Limits(frame=1000)) as server:
+        other = await Client.open(server)
+        for _ in range(200):
+            client = await Client.open(server)
+            data = bytearray(b"".join(chance.choices(honest, k=4)))
+            for _ in range(chance.randrange(4)):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+            await client.send(bytes(data[: chance.randrange(len(data) + 1)]))
+            client.sock.shutdown(socket.SHUT_WR)
+            assert await client.closed() in {1000, 1002, 1003, 1005, 1006, 1007, 1009}
+            client.sock.close()
+        assert (await other.answer("ping"))["type"] == "ack"
+    assert not caplog.records
 
 
 @trio_test

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from wsproto.connection import Connection
 
 
-_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==\Z")  # 16 bytes in base64 (§4.2.1)
+_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==\Z")
+_BAD_REQUEST: Final = RejectConnection(status_code=400)
 
 
 class HandshakeError(Exception):
@@ -35,24 +36,31 @@ class Upgrade:
         """Read the request head (with its final empty line); raises `HandshakeError` where it is no such request."""
         self._wsproto = WSConnection(ConnectionType.SERVER)
         try:
-            self._wsproto.receive_data(head)
-            request = next(self._wsproto.events(), None)
+            request = self._request(head)
+            url = urlsplit(request.target)
         except RemoteProtocolError as error:
-            hint = error.event_hint
-            raise HandshakeError(self._wsproto.send(hint) if hint is not None else b"") from error
-        except UnicodeError as error:  # wsproto reads Host as IDNA
-            raise HandshakeError(self._wsproto.send(RejectConnection(status_code=400))) from error
-        if not isinstance(request, Request):
-            raise HandshakeError(b"")
-        key = next(value for name, value in request.extra_headers if name == b"sec-websocket-key")
-        if not _KEY.match(key):
-            raise HandshakeError(self._wsproto.send(RejectConnection(status_code=400)))
-        url = urlsplit(request.target)
+            hint = error.event_hint or _BAD_REQUEST
+            raise HandshakeError(self._wsproto.send(hint)) from error
+        except (
+            ValueError
+        ) as error:  # a Host that is no IDNA (wsproto decodes it), a target that is no URL
+            raise HandshakeError(self._wsproto.send(_BAD_REQUEST)) from error
         self.host: str = request.host
         self.path, self.query = url.path, url.query
         origins = [value for name, value in request.extra_headers if name == b"origin"]
         self.origin: str | None = origins[0].decode("latin-1") if origins else None
         self._subprotocol = PROTOCOL if PROTOCOL in request.subprotocols else None
+
+    def _request(self, head: bytes) -> Request:
+        self._wsproto.receive_data(head)
+        request = next(self._wsproto.events(), None)
+        if not isinstance(request, Request):
+            raise RemoteProtocolError("an incomplete head")
+        # wsproto takes any key; §4.2.1 wants 16 bytes in base64.
+        keys = [value for name, value in request.extra_headers if name == b"sec-websocket-key"]
+        if len(keys) != 1 or not _KEY.match(keys[0]):
+            raise RemoteProtocolError("Sec-WebSocket-Key is not 16 bytes in base64")
+        return request
 
     def accept(self) -> tuple[bytes, Connection]:
         """Return the answer that opens the WebSocket, and wsproto's frame engine for what follows.
