@@ -165,7 +165,7 @@ class Orders:
         if wait:
             detail = f"too fast: wait {wait:.3g} s"
             return problem(Code.RATE_LIMITED, detail, retry_after=round(wait, 3))
-        content = _hash([request.method, request.path, value]) if sender.key else ""
+        content = hash_json([request.method, request.path, value]) if sender.key else ""
         reply = await self._node.execute(order, Caller(sender.scope, content=content))
         self._count(type(order).__name__.lower(), reply)
         if isinstance(reply, Refusal):
@@ -190,10 +190,3 @@ def _convert(value: object, kind: type[msgspec.Struct]) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise ProblemError(Code.BAD_COMMAND, f"the body does not fit: {error}") from None
-
-
-def _hash(value: object) -> str:
-    try:
-        return hash_json(value)
-    except RecursionError:
-        raise ProblemError(Code.BAD_JSON, "the JSON is nested too deeply") from None
