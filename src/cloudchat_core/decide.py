@@ -152,7 +152,7 @@ class Decider(msgspec.Struct, frozen=True):
                 return self._redact(draft, command, caller, found)
             case Create():
                 return self._create(draft, command, caller)
-            case Start() | Stop() | Remove():
+            case _:
                 return self._operate(draft, command, caller)
 
     # -- the chat
@@ -330,7 +330,7 @@ class Decider(msgspec.Struct, frozen=True):
                 operation = state.operations.get(command.operation)
                 if operation is not None:
                     self._end(draft, operation, command.reason, command.detail)
-            case Tick():
+            case _:
                 self._tick(draft, now)
 
     def _tick(self, draft: "_Draft", now: int) -> None:

@@ -19,7 +19,6 @@ from cloudchat_core.cursor import parse_cursor
 from cloudchat_core.events import (
     AnyInstanceEvent,
     Event,
-    InstanceEvent,
     Joined,
     Left,
     Message,
@@ -128,7 +127,7 @@ class Mirror:
                     return _NOTHING
                 self.messages[event.message] = redact_message(known)
                 return frozenset({"messages"})
-            case InstanceEvent():
+            case _:
                 self.worklog = _newest((*self.worklog.items(), (event.cursor, event)))
                 changed = self._begin(event) if isinstance(event, Received) else self._end(event)
                 return frozenset({"worklog", "operations"} | ({"instances"} if changed else set()))

@@ -20,7 +20,7 @@ class Rates:
     def take(self, caller: str, now: int, count: int = 1) -> float:
         """Take `count` from the caller's bucket; return 0, or the seconds after which it may be tried again.
 
-        `now` is in milliseconds. A bucket that holds less gives nothing.
+        `now` is in milliseconds. A bucket that holds less gives nothing, but a full one gives any `count`, on credit.
         """
         if not self._rate:
             return 0

@@ -12,7 +12,6 @@ from msgspec import UNSET
 
 from cloudchat_core.cursor import Epoch, epoch_at, format_cursor, parse_cursor
 from cloudchat_core.events import (
-    Accepted,
     AnyInstanceEvent,
     Created,
     Failed,
@@ -126,7 +125,7 @@ def evolve(state: Workspace, record: Record) -> Workspace:
             changes["epochs"] = (*state.epochs, Epoch(event.epoch, record.offset))[-EPOCHS:]
         case Forgotten():
             changes["memories"] = state.memories.forget(event, state.present)
-        case Accepted():
+        case _:  # `Accepted`: there is only the memory
             pass
     if private.memory is not None:
         memory = private.memory

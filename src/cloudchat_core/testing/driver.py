@@ -137,15 +137,17 @@ class Driver:
             state = evolve(state, load(stored))
         return state
 
-    def mirror(self, offset: int, topics: tuple[str, ...] = TOPICS, limit: int = 0) -> Mirror:
-        """Return what a client knows that got the snapshot at `offset` and all events of `topics` after it.
+    def mirror(
+        self, offset: int, topics: tuple[str, ...] = TOPICS, until: int | None = None
+    ) -> Mirror:
+        """Return what a client knows that got the snapshot at `offset` and the events of `topics` after it.
 
-        `limit` is the largest frame (bytes; 0: that of the limits).
+        `until` is the offset of the last record that has reached it (None: it has them all).
         """
         mirror = Mirror()
-        for frame in snapshot_frames(self.history[offset], topics, limit or self.limits.frame):
+        for frame in snapshot_frames(self.history[offset], topics, self.limits.frame):
             mirror.apply(decode_frame(frame))
-        for stored in self.log[offset:]:
+        for stored in self.log[offset:until]:
             if stored.topic in topics:
                 mirror.apply(decode_frame(stored.body))
         return mirror

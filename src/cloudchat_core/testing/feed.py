@@ -24,12 +24,13 @@ def as_chunk(payload: bytes) -> bytes:
 
 @dataclass
 class _Reader:
-    """A reader: its cursor, and the topics and framing that it reads in."""
+    """A reader: its cursor, and the topics and framing that it reads in. One that sleeps looks only when told to."""
 
     view: View
     framing: Framing
     topics: frozenset[str]
     cursor: int
+    asleep: bool
 
 
 class FeedMachine(RuleBasedStateMachine):
@@ -76,13 +77,14 @@ class FeedMachine(RuleBasedStateMachine):
         topics=st.sets(st.sampled_from([CHAT, INSTANCES])),
         number=st.integers(0, 7),
         behind=st.integers(0, 9),
+        asleep=st.booleans(),
     )
-    def arrive(self, topics: set[str], number: int, behind: int) -> None:
+    def arrive(self, *, topics: set[str], number: int, behind: int, asleep: bool) -> None:
         """A reader arrives with a cursor, not always a recent one."""
         framing = self.framings[number % len(self.framings)]
         view = self.feed.view(framing, topics)
         cursor = max(self.head, self.feed.head - behind)
-        self.readers.append(_Reader(view, framing, frozenset(topics), cursor))
+        self.readers.append(_Reader(view, framing, frozenset(topics), cursor, asleep))
 
     @precondition(lambda self: self.entries)
     @rule(back=st.integers(0, 12), payload=st.binary(max_size=10))
@@ -100,11 +102,8 @@ class FeedMachine(RuleBasedStateMachine):
     def read(self, data: st.DataObject) -> None:
         """A reader takes what follows its cursor; the write is cut anywhere, and it goes on from there."""
         reader = data.draw(st.sampled_from(self.readers))
-        got = reader.view.since(reader.cursor)
+        got = self._read(reader)
         if got is None:
-            assert reader.cursor < self.feed.first - 1, (
-                "only what fell out of the window is not there"
-            )
             reader.cursor = self.feed.first - 1
             return
         written = data.draw(st.integers(0, len(got[0])))
@@ -117,31 +116,38 @@ class FeedMachine(RuleBasedStateMachine):
         """A reader reads until there is nothing more."""
         reader = data.draw(st.sampled_from(self.readers))
         while reader.cursor != self.feed.head:
-            got = reader.view.since(reader.cursor)
-            if got is None:
-                reader.cursor = self.feed.first - 1
-                continue
-            assert got[1] > reader.cursor, "a reader gets on"
-            reader.cursor = got[1]
+            got = self._read(reader)
+            reader.cursor = self.feed.first - 1 if got is None else got[1]
         assert reader.view.since(reader.cursor) == (b"", reader.view.head)
 
     @invariant()
     def every_reader_would_get_what_the_list_has(self) -> None:
         """From its cursor each reader gets the frames of the list, and a write may be cut at any byte."""
         for reader in self.readers:
-            cursor = reader.cursor
-            got = reader.view.since(cursor)
+            got = None if reader.asleep else self._read(reader)
             if got is None:
-                assert cursor < self.feed.first - 1
                 continue
             data, after = got
-            assert cursor >= self.feed.first - 1
-            assert b"".join(self.expected(reader, cursor, after)) == data
-            assert cursor < after <= self.feed.head or after == cursor == self.feed.head
-            assert reader.view.since(cursor)[0] is data, "all who stand there share one object"  # type: ignore[index]
+            again = reader.view.since(reader.cursor)
+            assert again is not None
+            assert again[0] is data, "all who stand there share one object"
             cuts = range(len(data) + 1) if len(data) < 300 else (0, 1, len(data) - 1, len(data))
-            for written in cuts if after > cursor else ():
+            for written in cuts if data else ():
                 self._cut(reader, data, written, after)
+
+    def _read(self, reader: _Reader) -> tuple[bytes, int] | None:
+        cursor = reader.cursor
+        got = reader.view.since(cursor)
+        if got is None:
+            assert cursor < self.feed.first - 1, "only what fell out of the window is not there"
+            return None
+        data, after = got
+        assert cursor >= self.feed.first - 1 or not data
+        assert b"".join(self.expected(reader, cursor, after)) == data
+        assert cursor < after <= self.feed.head or after == cursor == self.feed.head, (
+            "a reader gets on"
+        )
+        return got
 
     def _cut(self, reader: _Reader, data: bytes, written: int, after: int) -> None:
         resumed, rest = reader.view.split(reader.cursor, written)

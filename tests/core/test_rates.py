@@ -1,0 +1,57 @@
+"""Each caller may be as fast as the rate says, with bursts, and learns when to come back."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudchat_core.rates import Rates
+
+
+def test_a_burst_passes_and_then_one_per_interval() -> None:
+    buckets = Rates(2, 3)
+    assert [buckets.take("a", 0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert buckets.take("a", 499) > 0
+    assert buckets.take("a", 500) == 0
+    assert buckets.take("a", 500) == 0.5
+    assert buckets.take("b", 500) == 0
+
+
+def test_a_rate_of_none_lets_everything_pass() -> None:
+    buckets = Rates(0, 1)
+    assert {buckets.take("a", 0, 1_000) for _ in range(1_000)} == {0}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2_000), st.integers(1, 4)), max_size=60))
+def test_who_waits_as_long_as_told_is_served_and_nobody_gets_more_than_the_rate(
+    steps: list[tuple[int, int]],
+) -> None:
+    rate, burst, now, taken = 3, 5, 0, 0
+    buckets = Rates(rate, burst)
+    for pause, count in steps:
+        now += pause
+        wait = buckets.take("a", now, count)
+        if wait:
+            now += int(wait * 1000) + 1
+            assert buckets.take("a", now, count) == 0
+        taken += count
+        assert taken <= burst + now / 1000 * rate
+
+
+def test_time_that_goes_back_gives_nothing() -> None:
+    buckets = Rates(1, 1)
+    assert buckets.take("a", 5_000) == 0
+    assert buckets.take("a", 0) == 1
+
+
+def test_more_than_a_burst_passes_when_the_bucket_is_full_and_is_paid_for_afterwards() -> None:
+    buckets = Rates(1, 2)
+    assert buckets.take("a", 0, 5) == 0
+    assert buckets.take("a", 0) == 4
+    assert buckets.take("a", 4_000) == 0
+
+
+def test_callers_are_forgotten_before_there_are_too_many() -> None:
+    buckets, many = Rates(1, 1), 50_001
+    for number in range(many):
+        buckets.take(str(number), 0)
+    assert buckets.take(str(many - 1), 0) == 1
+    assert buckets.take("0", 0) == 0
