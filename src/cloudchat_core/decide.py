@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from cloudchat_core.clock import SECOND, rfc3339
-from cloudchat_core.codec import content_hash, valid_command_id
+from cloudchat_core.codec import content_hash, encode, valid_command_id
 from cloudchat_core.commands import (
     NOBODY,
     Caller,
@@ -253,6 +253,10 @@ class Decider(msgspec.Struct, frozen=True):
                 command,
                 Code.BAD_COMMAND,
                 f"a name has 1 to {self.limits.name} printable characters",
+            )
+        if command.spec is not None and len(encode(command.spec)) > self.limits.frame:
+            return _refusal(
+                command, Code.TOO_LARGE, f"a spec takes at most {self.limits.frame} bytes"
             )
         if len(draft.state.instances) >= self.limits.instances:
             return _refusal(

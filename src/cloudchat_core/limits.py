@@ -153,4 +153,9 @@ class Limits:
                 f"the limit frame must be at least {4 * limits.text + _AROUND} bytes"
                 f" when the limit text is {limits.text}"
             )
+        if limits.command_ids < limits.unanswered:
+            raise ValueError(
+                f"the limit command_ids must be at least the limit unanswered, {limits.unanswered}:"
+                " what may be sent again has to be known"
+            )
         return limits

@@ -205,6 +205,12 @@ def test_the_name_of_an_instance_is_a_short_label() -> None:
     assert driver.state.listed()[0].name == "x" * 64
 
 
+def test_the_parameters_of_an_instance_are_bounded_however_they_come() -> None:
+    driver = Driver()
+    assert refused(driver, Create("1", spec={"a": "x" * 65_536})) == Code.TOO_LARGE
+    accepted(driver, Create("1", spec={"a": "x" * 65_000}))
+
+
 def test_there_are_no_more_instances_than_the_limit_those_on_their_way_included() -> None:
     driver = Driver(Limits(instances=1))
     ack = accepted(driver, Create("1"))

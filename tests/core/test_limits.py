@@ -34,6 +34,8 @@ def test_values_replace_defaults_and_stay_whole_where_they_count_things() -> Non
         ("stalled", 0, "more than 0"),
         ("text", 20_000, "frame must be at least"),
         ("frame", 4_096, "frame must be at least"),
+        ("command_ids", 99, "unanswered, 100"),
+        ("unanswered", 257, "unanswered, 257"),
     ],
 )
 def test_a_wrong_limit_is_refused_with_words(name: str, value: float, says: str) -> None:
