@@ -63,6 +63,8 @@ _HEADERS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     Code.TOKEN_INVALID: (("www-authenticate", "Cloudchat-Token"),),
 }
 
+_RENAMED: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
+
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -73,6 +75,11 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes = b""
     content_type: str = JSON
     headers: Headers = ()
+
+
+def phrase(status: int) -> str:
+    """Return the reason phrase of RFC 9110 §15; Python's own were renamed with 3.13."""
+    return _RENAMED.get(status) or HTTPStatus(status).phrase
 
 
 class ProblemDetails(msgspec.Struct, frozen=True):
@@ -109,7 +116,7 @@ def problem(
     if "retry_after" in members:
         headers = (*headers, ("retry-after", str(max(1, ceil(members["retry_after"])))))
     details = ProblemDetails(
-        "about:blank", HTTPStatus(status).phrase, status, code, detail, **members
+        "about:blank", phrase(status), status, code, detail, **members
     )
     headers = (("cache-control", "no-store"), *_HEADERS.get(code, ()), *headers)
     return Response(status, encode(details), PROBLEM, headers)

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is proper: never the server's fault, and an error is a problem of the protocol."""
+"""Whatever a client sends, the answer is proper: never the server's fault, and an error is one of the protocol."""
 
 from __future__ import annotations
 

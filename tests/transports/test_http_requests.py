@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,7 +14,7 @@ from cloudchat_core.frames import Refusal
 from cloudchat_core.limits import Limits
 from cloudchat_engine import LogUnavailableError
 from cloudchat_transports.access import Access
-from cloudchat_transports.responses import STATUS, refused
+from cloudchat_transports.responses import STATUS, phrase, refused
 from tests.transports.web import ask, site, uuid
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ async def test_a_mistake_is_answered_by_its_problem(
         assert answer.headers["content-type"] == "application/problem+json"
         told = answer.json()
         assert told["status"] == status
-        assert (told["type"], told["title"]) == ("about:blank", HTTPStatus(status).phrase)
+        assert (told["type"], told["title"]) == ("about:blank", phrase(status))
         assert told["detail"]
 
 
