@@ -15,7 +15,13 @@ import anyio
 from cloudchat_core.codec import StoredRecord
 from cloudchat_engine.logs import SqliteLog
 from cloudchat_engine.logs.sqlite_file import Synchronous
-from cloudchat_engine.ports import LogError, LogLockedError, LogUnavailableError, LogUncertainError
+from cloudchat_engine.ports import (
+    LogError,
+    LogLockedError,
+    LogUnavailableError,
+    LogUncertainError,
+    Saved,
+)
 
 
 def message(offset: int, text: str = "hello") -> StoredRecord:
@@ -85,6 +91,12 @@ async def fill(path: str) -> None:
             head += 5
         except LogUnavailableError as error:
             refusals += 1
+            tell(str(error))
+    for state in (b"small", b"large" * 500_000):
+        try:
+            await log.save(Saved(head, state))
+            tell("saved")
+        except LogUnavailableError as error:
             tell(str(error))
     assert len(await log.read(0, head + 10)) == head
     assert len(await log.page("messages", None, head + 10)) == head

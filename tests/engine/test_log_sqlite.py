@@ -12,7 +12,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudchat_engine.logs import SqliteLog
+from cloudchat_core.errors import LocalProtocolError
+from cloudchat_engine.logs import SqliteLog, sqlite_reader
 from cloudchat_engine.logs.sqlite_file import APPLICATION_ID, MIGRATIONS, migrate
 from cloudchat_engine.ports import LogDamagedError, LogError, Retention, Saved
 from cloudchat_engine.testing import example, examples, redaction
@@ -179,6 +180,52 @@ class TestFile:
             assert first == head + 1_001
             sizes.append(path.stat().st_size)
         assert max(sizes[3:]) <= sizes[2] * 1.1
+        await log.aclose()
+
+
+class TestUse:
+    async def test_a_closed_log_does_nothing_any_more_and_closes_again(self, path: Path) -> None:
+        log = SqliteLog(path)
+        await log.aclose()
+        log = SqliteLog(path)
+        await log.open()
+        await log.aclose()
+        await log.aclose()
+        with pytest.raises(LocalProtocolError, match="closed"):
+            await log.append(examples(0, 1), 0)
+        with pytest.raises(LocalProtocolError, match="closed"):
+            await log.read(0, 1)
+
+    async def test_who_stops_waiting_for_a_reader_leaves_the_log_as_it_is(self, path: Path) -> None:
+        log = SqliteLog(path)
+        await log.open()
+        await log.append(examples(0, 5), 0)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await log.read(0, 5)
+        assert scope.cancelled_caught
+        assert await log.read(0, 5) == examples(0, 5)
+        await log.aclose()
+
+    async def test_reading_and_turning_pages_need_no_scan(self, path: Path) -> None:
+        """A page of few messages among very many instance events is found by an index."""
+        await make(path, 1)
+        with closing(sqlite3.connect(path)) as connection:
+            for statement in (sqlite_reader.READ, *sqlite_reader.PAGES.values()):
+                values = (1,) * statement.count("?")
+                plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+                steps = [row[3] for row in plan if not row[3].startswith("SCAN retained")]
+                assert not [step for step in steps if step.startswith(("SCAN", "USE TEMP"))], steps
+
+    async def test_what_another_program_wrote_into_the_log_is_damage(self, path: Path) -> None:
+        log = SqliteLog(path)
+        await log.open()
+        await log.append(examples(0, 2), 0)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("INSERT INTO log VALUES (3, 0, 'message', 'chat', 0, '', '')")
+        with pytest.raises(LogDamagedError):
+            await log.append(examples(2, 2), 2)
+        assert (await log.reopen()).head == 3
         await log.aclose()
 
 
