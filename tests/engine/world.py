@@ -64,6 +64,10 @@ class RiggedLog:
         """Let every append wait from now on until `let_pass`."""
         self._gate = anyio.Event()
 
+    @property
+    def is_shut(self) -> bool:
+        return self._gate is not None
+
     def let_pass(self) -> None:
         gate, self._gate = self._gate, None
         assert gate is not None
