@@ -5,13 +5,16 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cloudchat_core.instances import RUNNING, STOPPED
+from cloudchat_transports.derived import Derived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from cloudchat_core.instances import Instance
     from cloudchat_engine.node import Node
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,6 +38,12 @@ def gauge(name: str, help_text: str, read: Callable[[], float]) -> Metric:
 
 def node_metrics(node: Node) -> list[Metric]:
     """Return what a node tells of itself."""
+    counted = Derived[dict[Labels, float]]()
+
+    def instances() -> dict[Labels, float]:
+        known = node.state.instances
+        return counted.get((known,), lambda: _by_state(known.values()))
+
     return [
         gauge("cloudchat_ready", "1 while commands are accepted", lambda: node.problem is None),
         gauge("cloudchat_log_offset", "Offset of the newest record", lambda: node.state.offset),
@@ -44,7 +53,7 @@ def node_metrics(node: Node) -> list[Metric]:
             "Nicknames that are held",
             lambda: len(node.state.participants),
         ),
-        Metric("cloudchat_instances", "Instances by state", "gauge", lambda: _instances(node)),
+        Metric("cloudchat_instances", "Instances by state", "gauge", instances),
         gauge(
             "cloudchat_operations",
             "Operations that are under way",
@@ -53,11 +62,9 @@ def node_metrics(node: Node) -> list[Metric]:
     ]
 
 
-def _instances(node: Node) -> dict[Labels, float]:
-    counts: dict[Labels, float] = {(("state", RUNNING),): 0, (("state", STOPPED),): 0}
-    for instance in node.state.listed():
-        counts[("state", str(instance.state)),] += 1
-    return counts
+def _by_state(instances: Iterable[Instance]) -> dict[Labels, float]:
+    found = Counter(instance.state for instance in instances)
+    return {(("state", state),): found[state] for state in (RUNNING, STOPPED)}
 
 
 def exposition(metrics: Iterable[Metric]) -> bytes:

@@ -7,6 +7,7 @@ a collection is an event.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -14,8 +15,9 @@ import msgspec
 from cloudchat_core.codec import encode
 from cloudchat_core.cursor import CURSOR_LENGTH, Lost, locate
 from cloudchat_core.errors import Code
-from cloudchat_core.frames import ParticipantView
+from cloudchat_core.frames import OperationView, ParticipantView
 from cloudchat_core.instances import ABSENT
+from cloudchat_transports.derived import Derived
 from cloudchat_transports.responses import (
     JSON,
     Headers,
@@ -26,7 +28,7 @@ from cloudchat_transports.responses import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cloudchat_core.workspace import Workspace
     from cloudchat_engine.node import Node
@@ -47,9 +49,12 @@ class Resources:
     def __init__(self, node: Node) -> None:
         """Show the workspace of `node`."""
         self._node = node
+        self._written: defaultdict[str, Derived[bytes]] = defaultdict(Derived)
 
     async def instances(self, request: Request) -> Response:
-        return self._collection(request, lambda state: encode(state.listed()))
+        state = self._node.state
+        parts = (state.instances, state.operations)
+        return self._collection(request, "instances", parts, state.listed)
 
     async def instance(self, request: Request) -> Response:
         state = self._node.state
@@ -59,12 +64,15 @@ class Resources:
         return json_response(state.view_of(instance))
 
     async def operations(self, request: Request) -> Response:
-        def render(state: Workspace) -> bytes:
+        state = self._node.state
+
+        def newest_first() -> list[OperationView]:
             known = [*state.finished.values(), *state.operations.values()]
             known.sort(key=lambda operation: operation.received_at)
-            return encode([operation.view() for operation in reversed(known)])
+            return [operation.view() for operation in reversed(known)]
 
-        return self._collection(request, render)
+        parts = (state.operations, state.finished)
+        return self._collection(request, "operations", parts, newest_first)
 
     async def operation(self, request: Request) -> Response:
         state = self._node.state
@@ -74,11 +82,13 @@ class Resources:
         return json_response(operation.view())
 
     async def participants(self, request: Request) -> Response:
-        def render(state: Workspace) -> bytes:
-            held = state.participants.participants()
-            return encode([ParticipantView(one.nickname, one.since) for one in held])
+        state = self._node.state
 
-        return self._collection(request, render)
+        def all_of_them() -> list[ParticipantView]:
+            held = state.participants.participants()
+            return [ParticipantView(one.nickname, one.since) for one in held]
+
+        return self._collection(request, "participants", (state.participants,), all_of_them)
 
     async def messages(self, request: Request) -> Response:
         return await self._page(request, "messages")
@@ -86,12 +96,20 @@ class Resources:
     async def worklog(self, request: Request) -> Response:
         return await self._page(request, "worklog")
 
-    def _collection(self, request: Request, render: Callable[[Workspace], bytes]) -> Response:
+    def _collection(
+        self,
+        request: Request,
+        name: str,
+        parts: tuple[object, ...],
+        make: Callable[[], Sequence[object]],
+    ) -> Response:
+        """Answer with what `make` makes of `parts` of the state, written out once for all who ask."""
         state = self._node.state
         headers = (("etag", f'"{state.cursor}"'), ("cache-control", "no-cache"))
         if _is_current(request, state):
             return Response(304, headers=headers)
-        return Response(200, render(state), JSON, headers)
+        body = self._written[name].get(parts, lambda: encode(make()))
+        return Response(200, body, JSON, headers)
 
     async def _page(self, request: Request, what: Literal["messages", "worklog"]) -> Response:
         state, query = self._node.state, request.query()

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from cloudchat_engine import ManualTimer, Node, SimulatedProvider
+from cloudchat_transports.access import Access
+from cloudchat_transports.http import HttpApp
 from tests.transports.web import ALEXANDRA, BORIS, ask, site, uuid
 
 pytestmark = pytest.mark.anyio
@@ -468,3 +471,43 @@ async def test_mounted_below_a_path_everything_is_found_and_links_stay_below_it(
         headers = [(b"host", b"localhost"), (b"idempotency-key", uuid(7).encode())]
         bare = await ask(web.app, "POST", "/v1/instances", headers)
         assert mounted["operation"]["id"].encode() in bare.body
+
+
+async def test_a_server_that_has_not_opened_its_log_is_not_ready() -> None:
+    async with site() as web:
+        node = Node(
+            web.log,
+            SimulatedProvider(ManualTimer(web.clock)),
+            clock=web.clock,
+            timer=ManualTimer(web.clock),
+            new_id=str,
+            new_epoch=str,
+        )
+        app = HttpApp(node, Access())
+        assert (await ask(app, path="/healthz")).status == 200
+        answer = await ask(app, path="/readyz")
+        assert (answer.status, answer.code) == (503, "unavailable")
+        answer = await ask(app, "POST", "/v1/instances")
+        assert (answer.status, answer.code) == (503, "unavailable")
+
+
+async def test_a_list_is_right_after_every_change_of_anything_in_it() -> None:
+    async with site() as web:
+
+        async def listed(name: str) -> Any:
+            return (await web.get(f"/v1/{name}")).json()
+
+        instance = await web.create()
+        assert (await listed("instances"))[0].get("operation") is None
+        begun = await web.patch(f"/v1/instances/{instance}", {"state": "running"})
+        under_way = begun.json()["operation"]["id"]
+        assert (await listed("instances"))[0]["operation"]["id"] == under_way
+        assert (await listed("operations"))[0]["done"] is False
+        await web.finish(under_way)
+        assert (await listed("instances"))[0]["state"] == "running"
+        assert (await listed("operations"))[0]["done"] is True
+        for nickname in ("Alexandra", "Alex"):
+            await web.command("join", ALEXANDRA, nickname=nickname)
+            assert [one["nickname"] for one in await listed("participants")] == [nickname]
+        await web.command("leave", ALEXANDRA)
+        assert await listed("participants") == []
