@@ -27,6 +27,7 @@ from cloudchat_transports._hypercorn import HttpServer
 from cloudchat_transports.fanout import Fanout
 from cloudchat_transports.http import HttpApp
 from cloudchat_transports.listener import Listener, bind
+from cloudchat_transports.metrics import gauge
 from cloudchat_transports.ws.server import WebSocketServer
 
 if TYPE_CHECKING:
@@ -78,7 +79,11 @@ async def serving(
     rates = Rates(limits.commands_per_second, limits.commands_burst)
     fanout = Fanout(node)
     websockets = WebSocketServer(node, fanout, rates=rates, check=access.check)
-    http = HttpServer(HttpApp(node, access, rates=rates), limits, node.heartbeat)
+    connections = gauge(
+        "cloudchat_connections", "Connections that are open", lambda: listener.connections
+    )
+    app = HttpApp(node, access, rates=rates, metrics=[connections])
+    http = HttpServer(app, limits, node.heartbeat)
     listener = Listener(sockets, limits=limits, websockets=websockets, http=http, fanout=fanout)
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
 
 import anyio
@@ -25,11 +25,17 @@ from cloudchat_engine.ports import LogError
 from cloudchat_transports import home
 from cloudchat_transports.access import parse_authority
 from cloudchat_transports.feeds import WORKSPACE
-from cloudchat_transports.metrics import CONTENT_TYPE, Labels, Metric, exposition, node_metrics
+from cloudchat_transports.metrics import (
+    CONTENT_TYPE,
+    Metric,
+    exposition,
+    http_metrics,
+    node_metrics,
+)
 from cloudchat_transports.orders import Orders
 from cloudchat_transports.requests import DisconnectedError, Request
 from cloudchat_transports.resources import Resources
-from cloudchat_transports.responses import Headers, ProblemError, Response, problem
+from cloudchat_transports.responses import Headers, ProblemError, Response, problem, send_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -52,13 +58,6 @@ _CORS: Final[Headers] = (
     ("access-control-max-age", "7200"),  # the most that Chromium takes
 )
 _EXPOSED: Final = "ETag, Location, Retry-After"
-
-_ALWAYS: Final[Headers] = (
-    ("x-content-type-options", "nosniff"),
-    # Pages of other origins read our answers through CORS or not at all (WHATWG Fetch, §3.7).
-    ("cross-origin-resource-policy", "same-origin"),
-    ("vary", "Origin"),
-)
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +84,11 @@ class HttpApp:
         resources = Resources(node)
         orders = Orders(node, rates or Rates(limits.commands_per_second, limits.commands_burst))
         self._answered: Counter[tuple[str, int]] = Counter()
-        self._metrics = [*node_metrics(node), *metrics, *self._own_metrics(orders)]
+        self._metrics = [
+            *node_metrics(node),
+            *metrics,
+            *http_metrics(orders.outcomes, self._answered),
+        ]
         self._routes: dict[str, dict[str, _Handler]] = {
             "/": {"GET": self._home},
             "/healthz": {"GET": resources.alive},
@@ -146,11 +149,11 @@ class HttpApp:
         method = request.method if request.method in _METHODS else "other"
         self._answered[method, response.status] += 1
         if not request.unread:
-            await _send(send, request.method, response, cors)
+            await send_response(send, request.method, response, cors)
             return
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(request.discard)
-            await _send(send, request.method, response, cors)
+            await send_response(send, request.method, response, cors)
             tasks.cancel_scope.cancel()
 
     def _admit(self, request: Request) -> Headers:
@@ -217,37 +220,3 @@ class HttpApp:
     async def _measure(self, request: Request) -> Response:
         headers = (("cache-control", "no-store"),)
         return Response(200, exposition(self._metrics), CONTENT_TYPE, headers)
-
-    def _own_metrics(self, orders: Orders) -> list[Metric]:
-        def commands() -> dict[Labels, float]:
-            return {
-                (("command", kind), ("outcome", outcome)): count
-                for (kind, outcome), count in orders.outcomes.items()
-            }
-
-        def requests() -> dict[Labels, float]:
-            return {
-                (("method", method), ("status", str(status))): count
-                for (method, status), count in self._answered.items()
-            }
-
-        return [
-            Metric("cloudchat_http_commands_total", "Commands by HTTP", "counter", commands),
-            Metric("cloudchat_http_requests_total", "Requests answered", "counter", requests),
-        ]
-
-
-async def _send(send: Send, method: str, response: Response, cors: Headers) -> None:
-    headers = [*response.headers, *_ALWAYS, *cors]
-    if response.status not in {204, 304}:
-        headers += [
-            ("content-type", response.content_type),
-            ("content-length", str(len(response.body))),
-        ]
-    start: dict[str, Any] = {"type": "http.response.start", "status": response.status}
-    start["headers"] = [
-        (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers
-    ]
-    await send(start)
-    body = b"" if method == "HEAD" else response.body
-    await send({"type": "http.response.body", "body": body, "more_body": False})

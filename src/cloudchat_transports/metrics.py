@@ -67,6 +67,29 @@ def _by_state(instances: Iterable[Instance]) -> dict[Labels, float]:
     return {(("state", state),): found[state] for state in (RUNNING, STOPPED)}
 
 
+def http_metrics(
+    commands: Mapping[tuple[str, str], int], requests: Mapping[tuple[str, int], int]
+) -> list[Metric]:
+    """Return what was done over HTTP: commands by type and outcome, requests by method and status."""
+
+    def commanded() -> dict[Labels, float]:
+        return {
+            (("command", kind), ("outcome", outcome)): count
+            for (kind, outcome), count in commands.items()
+        }
+
+    def requested() -> dict[Labels, float]:
+        return {
+            (("method", method), ("status", str(status))): count
+            for (method, status), count in requests.items()
+        }
+
+    return [
+        Metric("cloudchat_http_commands_total", "Commands by HTTP", "counter", commanded),
+        Metric("cloudchat_http_requests_total", "Requests answered", "counter", requested),
+    ]
+
+
 def exposition(metrics: Iterable[Metric]) -> bytes:
     """Write `metrics` in the text format. Label values are expected to need no escapes: they are codes of ours."""
     lines: list[str] = []

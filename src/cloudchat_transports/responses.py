@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from math import ceil
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -15,6 +15,9 @@ from msgspec import UNSET, UnsetType
 from cloudchat_core.codec import encode
 from cloudchat_core.errors import CloudchatError, Code
 from cloudchat_core.frames import OperationRef, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
@@ -63,6 +66,12 @@ _HEADERS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     Code.TOKEN_INVALID: (("www-authenticate", "Cloudchat-Token"),),
 }
 
+_ALWAYS: Final[tuple[tuple[str, str], ...]] = (
+    ("x-content-type-options", "nosniff"),
+    # Pages of other origins read our answers through CORS or not at all (WHATWG Fetch, §3.7).
+    ("cross-origin-resource-policy", "same-origin"),
+    ("vary", "Origin"),
+)
 _RENAMED: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 Headers = tuple[tuple[str, str], ...]
@@ -115,9 +124,7 @@ def problem(
         members["retry_after"] = _RETRY_AFTER[code]
     if "retry_after" in members:
         headers = (*headers, ("retry-after", str(max(1, ceil(members["retry_after"])))))
-    details = ProblemDetails(
-        "about:blank", phrase(status), status, code, detail, **members
-    )
+    details = ProblemDetails("about:blank", phrase(status), status, code, detail, **members)
     headers = (("cache-control", "no-store"), *_HEADERS.get(code, ()), *headers)
     return Response(status, encode(details), PROBLEM, headers)
 
@@ -136,3 +143,20 @@ def refused(refusal: Refusal) -> Response:
 def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:
     """Return `value` as JSON that no cache keeps."""
     return Response(status, encode(value), JSON, (("cache-control", "no-store"), *headers))
+
+
+async def send_response(
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+    method: str,
+    response: Response,
+    headers: Headers = (),
+) -> None:
+    """Send `response` (without its body where the request was a `HEAD`), with further `headers`, over ASGI."""
+    headers = (*response.headers, *_ALWAYS, *headers)
+    if response.status not in {204, 304}:
+        length = str(len(response.body))
+        headers = (*headers, ("content-type", response.content_type), ("content-length", length))
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+    body = b"" if method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body, "more_body": False})
