@@ -1,0 +1,1 @@
+"""Real servers, killed and starved: what a person would do to them, or a machine room."""
