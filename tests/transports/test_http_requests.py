@@ -189,6 +189,7 @@ async def test_every_resource_says_what_it_allows(path: str, allow: str) -> None
     async with site() as web:
         asked = await web.client.options(path)
         assert (asked.status_code, asked.headers["allow"], asked.content) == (204, allow, b"")
+        assert "content-length" not in asked.headers  # RFC 9110 §8.6
         refusal = await web.client.put(path)
         assert (refusal.status_code, refusal.headers["allow"]) == (405, allow)
 

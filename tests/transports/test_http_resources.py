@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 from cloudchat_engine import ManualTimer, Node, SimulatedProvider
@@ -110,6 +111,28 @@ async def test_operations_are_listed_newest_first_those_under_way_among_the_fini
             "done_at": DONE,
         }
         assert (await web.get(f"/v1/operations/{first}")).json() == listed[1]
+
+
+class StartsFast(SimulatedProvider):
+    """A provider that starts an instance sooner than it creates one."""
+
+    def expected(self, command: str) -> float:
+        return 5 if command == "start" else 20
+
+
+async def test_operations_are_newest_first_by_when_they_were_asked_for() -> None:
+    async with site(provider=StartsFast) as web:
+        instance = await web.create()
+        slow = (await web.post("/v1/instances")).json()["operation"]["id"]
+        web.clock.advance(1)
+        fast = await web.patch(f"/v1/instances/{instance}", {"state": "running"})
+        web.clock.advance(6)
+        with anyio.fail_after(10):
+            while len(web.node.state.operations) > 1:
+                await anyio.lowlevel.checkpoint()
+        listed = (await web.get("/v1/operations")).json()
+        assert [one["id"] for one in listed[:2]] == [fast.json()["operation"]["id"], slow]
+        assert [one["done"] for one in listed] == [True, False, True]
 
 
 async def test_a_failed_operation_says_why() -> None:
@@ -330,6 +353,9 @@ async def test_a_key_of_another_request_is_id_reused() -> None:
             await web.delete(path, **key),
             await web.post("/v1/instances", {"state": "running"}, **key),
             await web.patch(f"/v1/instances/{uuid(99)}", {"state": "running"}, **key),
+            await web.client.request(
+                "DELETE", path, json={"state": "running"}, headers={"idempotency-key": uuid(77)}
+            ),
         ):
             assert (answer.status_code, answer.json()["code"]) == (422, "id_reused")
         again = await web.patch(path, {"state": "running"}, **key)
@@ -499,6 +525,7 @@ async def test_a_list_is_right_after_every_change_of_anything_in_it() -> None:
 
         instance = await web.create()
         assert (await listed("instances"))[0].get("operation") is None
+        assert [one["done"] for one in await listed("operations")] == [True]
         begun = await web.patch(f"/v1/instances/{instance}", {"state": "running"})
         under_way = begun.json()["operation"]["id"]
         assert (await listed("instances"))[0]["operation"]["id"] == under_way

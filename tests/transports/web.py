@@ -119,6 +119,7 @@ async def site(
     access: Access | None = None,
     root_path: str = "",
     base: str = BASE,
+    provider: type[SimulatedProvider] = SimulatedProvider,
     **options: Any,
 ) -> AsyncIterator[Site]:
     """A running node and a client of its application; ids are counted, time stands still."""
@@ -126,7 +127,7 @@ async def site(
     timer = ManualTimer(clock)
     node = Node(
         log,
-        SimulatedProvider(timer, DURATION),
+        provider(timer, DURATION),
         clock=clock,
         timer=timer,
         new_id=lambda: uuid(next(ids)),
