@@ -128,7 +128,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
         full = len(self.holders) >= self.limits.participants
         reply = self.tell(Join(self._fresh(), nickname), caller)
         if caller.scope == SHARED:
-            assert _code(reply) == Code.BAD_COMMAND
+            assert _code(reply) in {Code.BAD_COMMAND, Code.QUOTA_EXCEEDED}
         elif nickname in {"", "admin"}:
             assert _code(reply) in {Code.NICKNAME_INVALID, Code.NICKNAME_RESERVED}
         elif before not in {None, caller.scope}:
@@ -147,7 +147,10 @@ class WorkspaceMachine(RuleBasedStateMachine):
         """Somebody gives the nickname back."""
         here = caller.scope in self.holders.values()
         reply = self.tell(Leave(self._fresh()), caller)
-        assert _code(reply) == (None if here else Code.NOT_JOINED)
+        if caller.scope == SHARED:
+            assert _code(reply) in {Code.NOT_JOINED, Code.QUOTA_EXCEEDED}
+        else:
+            assert _code(reply) == (None if here else Code.NOT_JOINED)
         assert caller.scope not in self.holders.values()
 
     @rule(caller=callers, text=texts(40), nickname=st.none() | st.sampled_from(_NICKNAMES))
