@@ -3,6 +3,10 @@
 `hypercorn.trio.serve` opens its own sockets; we have one port for everything. `TCPServer` is what Hypercorn itself runs
 for each connection. It is not documented, and its signature has changed between releases: hence the narrow pin, and a
 test that holds the signature.
+
+HTTP/1.1 is all that is spoken here. Hypercorn would also take HTTP/2 without TLS, which no browser speaks, and in which
+a client that leaves its flow-control windows shut keeps whole answers in memory for ever: a hundred a connection, and
+the deadline of stalled readers never sees it, since the socket itself takes everything.
 """
 
 from __future__ import annotations
@@ -11,17 +15,51 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import LifespanState
 from hypercorn.utils import wrap_app
 
 if TYPE_CHECKING:
+    import h11
+    from hypercorn.protocol import ProtocolWrapper
+
     from cloudchat_core.limits import Limits
     from cloudchat_transports.outlet import Outlet
 
 KEEP_ALIVE = 75.0
 """Seconds that an idle connection is kept (nginx 75 s): Hypercorn's 5 s end just when a client sends its next POST."""
+
+
+class _Http1(H11Protocol):
+    """Hypercorn's HTTP/1.1, which stays what it is: a server may ignore `Upgrade` (RFC 9110 §7.8)."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Neither `Upgrade: h2c` nor HTTP/2's preface means anything here."""
+
+
+class _Connection(TCPServer):
+    """Hypercorn's server of one connection, with `_Http1` for whatever comes."""
+
+    @property
+    def protocol(self) -> ProtocolWrapper:
+        return self._wrapper
+
+    @protocol.setter
+    def protocol(self, made: ProtocolWrapper) -> None:
+        made.protocol = _Http1(
+            made.app,
+            made.config,
+            made.context,
+            made.task_group,
+            made.state,
+            made.ssl,
+            made.client,
+            made.server,
+            made.send,
+        )
+        self._wrapper = made
 
 
 class HttpServer:
@@ -46,7 +84,7 @@ class HttpServer:
         stream = cast(
             "Any", outlet
         )  # it is annotated as a TLS stream, but takes any stream that has a `socket`
-        await TCPServer(self._app, self._config, self._context, LifespanState(state), stream)
+        await _Connection(self._app, self._config, self._context, LifespanState(state), stream)
 
     async def wind_down(self) -> None:
         """Close idle connections now, and the others after the response that they are at."""

@@ -178,9 +178,8 @@ class HttpApp:
             if wait:
                 detail = f"too many requests from your address: wait {wait:.3g} s"
                 raise ProblemError(Code.RATE_LIMITED, detail, retry_after=round(wait, 3))
-        if (
-            request.path == "*"
-        ):  # RFC 9110 §9.3.7: the server as a whole; `OPTIONS` alone has this form
+        if request.path == "*" and request.method == "OPTIONS":
+            # RFC 9110 §9.3.7: the server as a whole.
             return Response(204, headers=(("allow", ", ".join(_METHODS)),))
         handlers = self._find(request)
         methods = {*handlers, "OPTIONS", *(("HEAD",) if "GET" in handlers else ())}

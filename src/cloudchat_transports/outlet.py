@@ -43,6 +43,9 @@ LINGER = 2.0
 RECEIVE = 16_384
 """Bytes read at once, at most: more than most clients ever send, and all that a parser is handed beyond its limit."""
 
+PIECE = 128
+"""Bytes that a queued piece takes besides its own: without them, a megabyte of empty pongs would be sixty."""
+
 _RESET = struct.pack("ii", 1, 0)
 _log = logging.getLogger(__name__)
 
@@ -160,7 +163,7 @@ class Outlet(trio.abc.HalfCloseableStream):
         if not self.stalled:
             self._send(data, None)
             return
-        self._direct += len(data)
+        self._direct += len(data) + PIECE
         if self._direct > self._limits.direct:
             self.end()
         else:
@@ -275,7 +278,7 @@ class Outlet(trio.abc.HalfCloseableStream):
                 return
             self._rest, self._rest_done = self._queue.popleft()
             if self._rest_done is None:
-                self._direct -= len(self._rest)
+                self._direct -= len(self._rest) + PIECE
 
     async def _writable(self) -> None:
         limit = LINGER if self._closing else self._limits.stalled

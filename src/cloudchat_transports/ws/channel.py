@@ -8,6 +8,10 @@ not enough here: on a violation (1002) or bad UTF-8 (1007) it closes without any
 characters instead of bytes, and leaves the connection open; after its own close frame it dies of a ping; its queue,
 when full, keeps pings from being answered; and it holds a second task, a queue and an HTTP parser a connection.
 
+One segment of TCP may hold thousands of frames, each of which costs about as much as a command. So the others are let
+in after every `FAIR` frames; and frames that carry no command (pings, pongs, crumbs of a message), which no rate of
+commands counts, have the same rate of their own.
+
 How a connection ended is told by `ending`: closed with 1000 (`left`), with 1001 (`away`), or any other way (`lost`).
 """
 
@@ -20,11 +24,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 from wsproto.connection import ConnectionState
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from cloudchat_core.codec import encode
 from cloudchat_core.errors import RemoteProtocolError
 from cloudchat_core.frames import Closing, Refusal
+from cloudchat_core.session import POLICY_VIOLATION
 from cloudchat_transports.ws.frames import PING, close_frame, text_frame
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 
     from cloudchat_core.frames import Reply
     from cloudchat_core.presence import Ending
+    from cloudchat_core.rates import Rates
     from cloudchat_core.session import Session, Submission
     from cloudchat_engine.node import Node
     from cloudchat_transports.outlet import Outlet
@@ -44,6 +50,12 @@ SILENCE: Final = 0.6
 
 COMEBACK: Final = (0.5, 5.0)
 """Seconds after which clients come back from a planned restart: spread out, so that they do not come all at once."""
+
+FAIR: Final = 32
+"""Frames taken from a connection until the others have their turn: about 1 ms."""
+
+CRUMB: Final = 128
+"""Bytes below which a piece of a message is taken for one that is meant to keep us busy."""
 
 _ENDINGS: Final[dict[int, Ending]] = {1000: "left", 1001: "away"}
 
@@ -60,15 +72,17 @@ class Channel:
         "_outlet",
         "_parts",
         "_pings",
+        "_rates",
         "_session",
-        "_size",
         "ending",
     )
 
-    def __init__(self, node: Node, outlet: Outlet, session: Session, engine: Connection) -> None:
+    def __init__(
+        self, node: Node, outlet: Outlet, session: Session, engine: Connection, rates: Rates
+    ) -> None:
         self._node, self._outlet, self._session, self._engine = node, outlet, session, engine
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._rates = rates
+        self._parts = bytearray()
         self._pings = 0
         self._heard = 0.0
         self.ending: Ending = "lost"
@@ -107,9 +121,11 @@ class Channel:
             while data := await self._outlet.receive_some():
                 self._heard, self._pings = trio.current_time(), 0
                 self._engine.receive_data(data)
-                for event in self._engine.events():
+                for count, event in enumerate(self._engine.events(), 1):
                     if not self._take(event):
                         return
+                    if count % FAIR == 0:
+                        await trio.lowlevel.checkpoint()
         except RemoteProtocolError as error:
             self._outlet.finish(close_frame(error.close_code, str(error)))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -123,7 +139,10 @@ class Channel:
         match event:
             case TextMessage():
                 self._take_text(event)
+            case Pong():
+                self._count()
             case Ping():
+                self._count()
                 self._outlet.write(self._engine.send(event.response()))
             case BytesMessage():
                 raise RemoteProtocolError("messages are text", UNSUPPORTED_DATA)
@@ -137,17 +156,17 @@ class Channel:
 
     def _take_text(self, event: TextMessage) -> None:
         part = event.data.encode()
-        self._size += len(part)
-        if self._size > self._node.limits.frame:
+        if len(self._parts) + len(part) > self._node.limits.frame:
             raise RemoteProtocolError(
                 f"a message is at most {self._node.limits.frame} bytes", MESSAGE_TOO_BIG
             )
         if not event.message_finished:
-            if part:
-                self._parts.append(part)
+            if event.frame_finished and len(part) < CRUMB:
+                self._count()
+            self._parts += part
             return
-        message = b"".join((*self._parts, part)) if self._parts else part
-        self._parts, self._size = [], 0
+        message = bytes(self._parts) + part if self._parts else part
+        self._parts.clear()
         taken = self._session.receive(message, self._node.now())
         if isinstance(taken, Refusal):
             self._outlet.write(text_frame(encode(taken)))
@@ -157,3 +176,8 @@ class Channel:
     def _answer(self, submission: Submission, reply: Reply) -> None:
         self._session.answered(submission, reply)
         self._outlet.write(text_frame(encode(reply)))
+
+    def _count(self) -> None:
+        """Count a frame that carries no command; a flood of them ends the connection."""
+        if self._rates.take(f"frames of {self._session.feed}", self._node.now()):
+            raise RemoteProtocolError("too many frames without a command", POLICY_VIOLATION)

@@ -45,7 +45,8 @@ class Upgrade:
             ValueError
         ) as error:  # a Host that is no IDNA (wsproto decodes it), a target that is no URL
             raise HandshakeError(self._wsproto.send(_BAD_REQUEST)) from error
-        self.host: str = request.host
+        # A target in absolute form stands for the Host header as well (RFC 9112 §3.2.2).
+        self.host: str = url.netloc or request.host
         self.path, self.query = url.path, url.query
         origins = [value for name, value in request.extra_headers if name == b"origin"]
         self.origin: str | None = origins[0].decode("latin-1") if origins else None
@@ -56,6 +57,10 @@ class Upgrade:
         request = next(self._wsproto.events(), None)
         if not isinstance(request, Request):
             raise RemoteProtocolError("an incomplete head")
+        if head.partition(b"\n")[0].rstrip(b"\r").endswith(b"HTTP/1.0"):
+            raise RemoteProtocolError("an upgrade takes HTTP/1.1 (RFC 9110 §7.8)")
+        if [name for name, _ in request.extra_headers].count(b"origin") > 1:
+            raise RemoteProtocolError("more than one Origin")
         # wsproto takes any key; §4.2.1 wants 16 bytes in base64.
         keys = [value for name, value in request.extra_headers if name == b"sec-websocket-key"]
         if len(keys) != 1 or not _KEY.match(keys[0]):

@@ -63,7 +63,7 @@ class WebSocketServer:
         session = Session(
             self._node.limits, self._rates, outlet.peer, feed=secrets.token_urlsafe(12)
         )
-        channel = Channel(self._node, outlet, session, engine)
+        channel = Channel(self._node, outlet, session, engine, self._rates)
         beginning = self._node.begin(request.after, request.topics, session.feed)
         self._node.open_feed(session.feed, channel.close)
         try:
