@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -40,23 +39,17 @@ class _Cli(click.Group):
         try:
             try:
                 code = super().main(*args, **extra)
-                sys.stdout.flush()
             except BaseExceptionGroup as group:  # what a task of a command raised
                 raise _single(group) from None
         except click.ClickException as error:
             error.show()
             code = error.exit_code
         except Failure as failure:
-            note(f"cloudchat: {failure}")
+            if failure.code is not Exit.BROKEN_PIPE:
+                note(f"cloudchat: {failure}")
             code = failure.code
         except (click.Abort, KeyboardInterrupt):
             code = Exit.INTERRUPTED
-        except OSError as error:
-            if error.errno != errno.EPIPE:
-                raise
-            # Whoever read our output has seen enough. The interpreter's own flush at the end must not fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = Exit.BROKEN_PIPE
         sys.exit(code if isinstance(code, int) else Exit.OK)
 
 

@@ -93,10 +93,11 @@ class _Chat:
             else:
                 self._screen.me = self._client.nickname
                 return True
-            while not (nickname := (await self._lines.next() or "/quit").strip()):
+            while (line := await self._lines.next()) is not None and not line.strip():
                 note("Another nickname:")
-            if nickname == "/quit":
+            if line is None or line.strip() == "/quit":
                 return False
+            nickname = line.strip()
 
     async def talk(self) -> None:
         """Say every line until the input ends; each is acknowledged before the next is taken."""
@@ -214,8 +215,8 @@ class _Screen:
 
     def who(self) -> None:
         """Show who is here."""
-        names = [f"{name} (you)" if name == self.me else name for name in self._mirror.participants]
-        self.quietly(f"here: {', '.join(sorted(names, key=str.casefold)) or 'nobody'}")
+        others = sorted(set(self._mirror.participants) - {self.me}, key=str.casefold)
+        self.quietly(f"here: {', '.join([*others, f'{self.me} (you)'])}")
 
     def quietly(self, text: str) -> None:
         """Show something that nobody said."""
@@ -243,6 +244,8 @@ class _Screen:
                 )
                 for line in more:
                     self._line(f"      {line}", "red" if mine else "")
+            case Joined() if event.nickname == self.me:
+                pass
             case Joined():
                 self._line(f"{at} * {event.nickname} joined", "dim")
             case Left():

@@ -179,6 +179,7 @@ async def perform(
         note(f"{watch.what}: {_DONE[operation.command]}")
     else:
         note(f"{operation.command} {instance.id}: accepted")
+        instance = msgspec.structs.replace(instance, operation=operation)
     if options["output"] == "json":
         emit(msgspec.json.encode(instance).decode())
     elif operation.command == "create":

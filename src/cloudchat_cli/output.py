@@ -5,6 +5,7 @@ It imports nothing of ours: every command loads it, `--help` too.
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -64,5 +65,10 @@ def note(text: str) -> None:
 
 
 def emit(text: str) -> None:
-    """Write data."""
-    print(text, flush=True)  # noqa: T201
+    """Write data; where nobody reads it any more the command ends, quietly."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        # The interpreter's own flush at the end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Failure("nobody reads the output", Exit.BROKEN_PIPE) from None

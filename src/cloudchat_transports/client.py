@@ -145,8 +145,8 @@ class Client:
 
         `token` is the participation's secret (22 to 128 of `A-Za-z0-9_-`; made up where a nickname is given without),
         `after` the cursor to begin at (empty: with a snapshot), `topics` what is followed (empty: all). `headers` go
-        with each connection. A `patient` client keeps trying when the first connection fails. `new_id` makes unique
-        command ids, `jitter` numbers from 0 to 1.
+        with each connection. A `patient` client is entered at once, and keeps trying when the first connection fails.
+        `new_id` makes unique command ids, `jitter` numbers from 0 to 1.
         """
         if isinstance(server, str):
             from cloudchat_transports.ws.client import WebSocketTransport  # noqa: PLC0415
@@ -251,7 +251,7 @@ class Client:
         self._tasks = await anyio.create_task_group().__aenter__()
         try:
             self._tasks.start_soon(self._run)
-            while not (self._welcomed.is_set() or self._end is not None):
+            while not (self._patient or self._welcomed.is_set() or self._end is not None):
                 self._news = anyio.Event()
                 await self._news.wait()
             if self._end is not None:

@@ -356,8 +356,12 @@ async def test_a_patient_client_waits_for_a_server_that_is_not_there_yet(peer: P
         await peer.reject(429, b"", (b"retry-after", b"soon"))
         await (await peer.welcome()).closed()
 
-    async with during(server), client_of(peer, patient=True):
-        pass
+    async with during(server), client_of(peer, patient=True) as client:
+        assert not client.connected
+        assert "no cloudchat server" in (await until(client, Disconnected)).why
+        assert (await until(client, Disconnected)).retry_in == 0
+        assert (await until(client, Disconnected)).retry_in > 0
+        await until(client, Welcome)
 
 
 async def test_a_patient_client_does_not_wait_for_a_server_that_will_never_let_it_in(
@@ -366,10 +370,9 @@ async def test_a_patient_client_does_not_wait_for_a_server_that_will_never_let_i
     async def server() -> None:
         await peer.reject(404, b"")
 
-    async with during(server):
+    async with during(server), client_of(peer, patient=True) as client:
         with pytest.raises(RejectedError):
-            async with client_of(peer, patient=True):
-                raise AssertionError("nobody gets in")
+            await until(client, Disconnected)
 
 
 async def test_a_silent_server_is_lost(peer: Peer) -> None:

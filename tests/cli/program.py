@@ -1,0 +1,141 @@
+"""Runs the real command, reads what it says, and waits for facts."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import signal
+    from types import TracebackType
+
+COMMAND = str(Path(sys.executable).with_name("cloudchat"))
+PATIENCE = 30
+"""Seconds after which a fact is not coming any more."""
+
+
+class Program:
+    """A running `cloudchat ARGUMENTS`."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        kept = {k: v for k, v in os.environ.items() if k not in {"PORT", "CLOUDCHAT_SERVER"}}
+        self.process = subprocess.Popen(
+            [COMMAND, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env={**kept, "TZ": "UTC", **environment},
+        )
+        self._said: queue.Queue[str | None] = queue.Queue()
+        self.lines: list[str] = []
+        self.errors: list[str] = []
+        self._readers = [
+            threading.Thread(target=self._read, args=(self.process.stdout, self.lines)),
+            threading.Thread(target=self._read, args=(self.process.stderr, self.errors)),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+    def _read(self, stream: IO[str], lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+            self._said.put(line.rstrip("\n"))
+        self._said.put(None)
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Wait for a line, on either output, in which `pattern` is found; earlier ones do not count."""
+        ended, deadline = 0, time.monotonic() + PATIENCE
+        while ended < len(self._readers):
+            try:
+                line = self._said.get(timeout=max(0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if line is None:
+                ended += 1
+            elif found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"{pattern!r} is not in:\n" + "\n".join(self.lines + self.errors))
+
+    def type(self, line: str) -> None:
+        """Type a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def end_of_input(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def ended(self) -> int:
+        """Wait for the end, and return the exit code."""
+        code = self.process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join()
+        return code
+
+
+class Server(Program):
+    """A running `cloudchat serve`."""
+
+    def __init__(self, *arguments: str, port: int = 0, **environment: str) -> None:
+        super().__init__("serve", "--port", str(port), *arguments, **environment)
+        try:
+            self.url = self.until(r"serves at (\S+) ")[1]
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.port = int(self.url.rpartition(":")[2])
+
+    def run(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command against this server to its end."""
+        return run(*arguments, text=text, CLOUDCHAT_SERVER=self.url)
+
+    def chat(self, nickname: str) -> Program:
+        """Start a chat, and wait until it is in."""
+        program = Program("chat", nickname, CLOUDCHAT_SERVER=self.url)
+        program.until("^.* here: ")
+        return program
+
+
+def run(*arguments: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    kept = {k: v for k, v in os.environ.items() if k not in {"PORT", "CLOUDCHAT_SERVER"}}
+    return subprocess.run(
+        [COMMAND, *arguments],
+        input=text,
+        capture_output=True,
+        check=False,
+        text=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        env={**kept, **environment},
+    )

@@ -1,0 +1,286 @@
+"""The chat in a terminal: who comes, what is said, who goes, and what a restart of the server leaves of it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.program import COMMAND, PATIENCE, Program, Server, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_two_people_meet_talk_and_part(server: Server) -> None:
+    with server.chat("Alexandra") as ann, server.chat("Petr") as petr:
+        assert petr.lines[0] == "* here: Alexandra, Petr (you)"
+        ann.until("Petr joined")
+        ann.type("I can't sleep…")
+        petr.until(r"^\d\d:\d\d Alexandra: I can't sleep…$")
+        ann.until(r"^\d\d:\d\d You: I can't sleep…$")
+        petr.type("/who")
+        petr.until(r"here: Alexandra, Petr \(you\)$")
+        petr.type("/quit")
+        assert petr.ended() == 0
+        ann.until("Petr left$")
+
+
+def test_the_end_of_the_input_leaves_and_everything_before_it_is_said(server: Server) -> None:
+    with server.chat("Listener") as listener:
+        said = server.run("chat", "Pipe", text="one\ntwo\n\nthree")
+        assert said.returncode == 0
+        for text in ("one", "two", "three"):
+            listener.until(f"Pipe: {text}$")
+        listener.until("Pipe left$")
+
+
+def test_whoever_is_killed_is_gone_after_grace(server: Server) -> None:
+    with server.chat("Witness") as witness, server.chat("Victim") as victim:
+        witness.until("Victim joined")
+        victim.signal(signal.SIGKILL)
+        witness.until(r"Victim is gone \(disconnected\)$")
+
+
+def test_an_interrupt_leaves_at_once(server: Server) -> None:
+    with server.chat("Witness") as witness, server.chat("Hasty") as hasty:
+        hasty.signal(signal.SIGINT)
+        assert hasty.ended() == 130
+        assert hasty.errors == []
+        witness.until("Hasty left$")
+
+
+@pytest.mark.parametrize(
+    "nickname", ["Alexandra", "ALEXANDRA", "Ａｌｅｘａｎｄｒａ", " alexandra "]
+)
+def test_a_taken_nickname_is_refused_with_suggestions_however_it_is_written(
+    server: Server, nickname: str
+) -> None:
+    with server.chat("Alexandra"):
+        refused = server.run("chat", nickname)
+        assert refused.returncode == 3
+        assert "nickname_taken" in refused.stderr
+        assert re.search(r"How about: \S+", refused.stderr)
+
+
+@pytest.mark.parametrize("nickname", ["", "you", "Вы", "x" * 33, "a\u202eb"])
+def test_what_nobody_may_be_called_is_refused(server: Server, nickname: str) -> None:
+    refused = server.run("chat", nickname)
+    assert refused.returncode == 3
+    assert "nickname_" in refused.stderr
+
+
+def test_nobody_there_ends_with_its_own_code() -> None:
+    gone = run("chat", "Ann", "--server", "http://127.0.0.1:1")
+    assert gone.returncode == 9
+    assert "cloudchat serve" in gone.stderr
+
+
+def test_what_others_say_is_shown_and_not_obeyed(server: Server) -> None:
+    with server.chat("Reader") as reader:
+        assert (
+            server.run(
+                "say", "--as", "Bot", "tab\there [red]no markup[/red] \u202eturned"
+            ).returncode
+            == 0
+        )
+        reader.until(r"Bot: tab\there \[red\]no markup\[/red\] \N{REPLACEMENT CHARACTER}turned$")
+
+
+def test_what_is_no_command_is_not_said_and_two_slashes_say_one(server: Server) -> None:
+    with server.chat("Slasher") as slasher:
+        slasher.type("/nonsense")
+        slasher.until("there is no /nonsense")
+        slasher.type("/help")
+        slasher.until("/quit")
+        slasher.type("//etc/hosts is a file")
+        slasher.until("You: /etc/hosts is a file$")
+        slasher.type("x" * 5000)
+        slasher.until("not said: .*text_invalid")
+
+
+def test_who_comes_later_sees_what_was_said_and_what_happened_to_instances(server: Server) -> None:
+    with server.chat("Early") as early:
+        name = server.run("instances", "create").stdout.strip()
+        early.until(f"{name}: received create$")
+        early.until(f"{name}: created$")
+        assert server.run("instances", "create", "--spec", '{"fail":"create"}').returncode == 7
+        early.until("create .* failed: ")
+        early.type("first\tthing")
+        early.until("You: first")
+        with server.chat("Late") as late:
+            assert any("Early: first" in line for line in late.lines)
+
+
+def test_a_kill_of_the_server_loses_and_doubles_nothing_and_nobody_left(tmp_path: Path) -> None:
+    log = ("--log", f"sqlite:{tmp_path / 'log'}")
+    with Server(*log) as server, server.chat("Ann") as ann, server.chat("Bob") as bob:
+        ann.until("Bob joined")
+        ann.type("before")
+        bob.until("Ann: before")
+        server.signal(signal.SIGKILL)
+        server.ended()
+        bob.until("trying to come back")
+        ann.until("trying to come back")
+        ann.type("while it was away")
+        with Server(*log, port=server.port) as again:
+            bob.until("Ann: while it was away")
+            assert again.run("say", "--as", "Cat", "afterwards").returncode == 0
+            bob.until("Cat: afterwards")
+            ann.until("Cat: afterwards")
+            bob.type("/who")
+            bob.until(r"here: Ann, Bob \(you\)$")
+            for program in (ann, bob):
+                heard = [
+                    line for line in program.lines if re.search(r"before|away$|afterwards", line)
+                ]
+                assert len(heard) == 3, program.lines
+                assert not any(re.search("left|is gone", line) for line in program.lines)
+
+
+def test_a_planned_restart_is_a_short_absence(tmp_path: Path) -> None:
+    log = ("--log", f"sqlite:{tmp_path / 'log'}")
+    with Server(*log) as server, server.chat("Ann") as ann:
+        server.signal(signal.SIGTERM)
+        assert server.ended() == 0
+        ann.until("trying to come back")
+        with Server(*log, port=server.port):
+            ann.until("back again")
+            ann.type("still here")
+            ann.until("You: still here")
+            ann.type("/who")
+            ann.until(r"here: Ann \(you\)$")
+
+
+def test_say_speaks_without_being_there(server: Server) -> None:
+    with server.chat("Ann") as ann:
+        assert server.run("say", "--as", "Deployer", "Version", "2", "is out.").returncode == 0
+        ann.until("Deployer: Version 2 is out.$")
+        assert server.run("say", "--as", "Watchdog", "-", text="two\nlines\n").returncode == 0
+        ann.until("Watchdog: two$")
+        ann.until("^ +lines$")
+        assert not any("joined" in line and "Ann" not in line for line in ann.lines)
+        taken = server.run("say", "--as", "ANN", "it is me")
+        assert taken.returncode == 3
+        assert "nickname_taken" in taken.stderr
+
+
+class Terminal:
+    """A chat at a terminal."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._own, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [COMMAND, *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "NO_COLOR": "1", "TERM": "xterm"},
+        )
+        os.close(theirs)
+        self._shown = ""
+
+    def until(self, pattern: str) -> None:
+        """Read on until `pattern` is on the screen; what was read before it does not count again."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := re.search(pattern, self._shown)) is None:
+            left = deadline - time.monotonic()
+            assert left > 0, self._shown
+            assert select.select([self._own], [], [], left)[0], self._shown
+            self._shown += os.read(self._own, 65_536).decode()
+        self._shown = self._shown[found.end() :]
+
+    def type(self, line: str) -> None:
+        os.write(self._own, f"{line}\n".encode())
+
+    def press(self, key: bytes) -> None:
+        os.write(self._own, key)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._own)
+
+
+def test_at_a_terminal_another_nickname_is_asked_for(server: Server) -> None:
+    with server.chat("Ivan"):
+        terminal = Terminal("chat", "ivan", "--server", server.url)
+        try:
+            terminal.until("(?s)How about: .*Another nickname:")
+            terminal.type("")
+            terminal.until("Another nickname:")
+            terminal.type("admin")
+            terminal.until("Another nickname:")
+            terminal.type("Ivan the Second")
+            terminal.until(r"Ivan the Second \(you\)")
+            terminal.type("hello")
+            terminal.until("You: hello")
+            terminal.press(b"\x04")
+            assert terminal.process.wait(PATIENCE) == 0
+        finally:
+            terminal.close()
+
+
+def test_at_a_terminal_nobody_has_to_name_another(server: Server) -> None:
+    with server.chat("Ivan"):
+        terminal = Terminal("chat", "ivan", "--server", server.url)
+        try:
+            terminal.until("Another nickname:")
+            os.kill(terminal.process.pid, signal.SIGINT)
+            assert terminal.process.wait(PATIENCE) == 130
+        finally:
+            terminal.close()
+
+
+def test_a_nickname_lost_to_another_is_asked_for_again_and_what_was_typed_is_said(
+    tmp_path: Path,
+) -> None:
+    """The server forgets who was there (a log in memory), and somebody else is quicker."""
+    with Server("--log", "memory:") as server:
+        terminal = Terminal("chat", "Ivan", "--server", server.url)
+        try:
+            terminal.until(r"Ivan \(you\)")
+            os.kill(terminal.process.pid, signal.SIGSTOP)
+            server.signal(signal.SIGKILL)
+            server.ended()
+            with (
+                Server("--log", "memory:", port=server.port) as again,
+                again.chat("ivan") as quicker,
+            ):
+                os.kill(terminal.process.pid, signal.SIGCONT)
+                terminal.until("nickname is gone")
+                terminal.type("Ivan the Second")
+                quicker.until("Ivan the Second joined")
+                terminal.type("hello")
+                quicker.until("Ivan the Second: hello")
+        finally:
+            terminal.close()
+
+
+def test_messages_have_an_order_that_all_see_alike(server: Server) -> None:
+    with server.chat("One") as one, server.chat("Two") as two:
+        for number in range(20):
+            (one, two)[number % 2].type(f"line {number}.")
+        for program in (one, two):
+            for _ in range(20):
+                program.until(r"line \d+\.$")
+        heard = [
+            [re.search(r"line \d+\.", line)[0] for line in program.lines if "line " in line]  # type: ignore[index]
+            for program in (one, two)
+        ]
+        assert heard[0] == heard[1]
+        assert len(set(heard[0])) == 20
+
+
+def test_programs_do_not_need_a_server_to_explain_themselves() -> None:
+    for arguments in ((), ("--help",), ("chat", "--help"), ("instances", "--help")):
+        helped = Program(*arguments)
+        with helped:
+            helped.until("Usage: cloudchat")

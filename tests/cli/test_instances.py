@@ -1,0 +1,251 @@
+"""Instances, operated from a shell: what is printed, what is waited for, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import uuid
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from cloudchat_cli.api import Api
+from cloudchat_cli.operating import Options, Pace, perform
+from cloudchat_cli.output import Exit, Failure
+from cloudchat_cli.serving import serving
+from cloudchat_core.clock import ManualClock
+from cloudchat_core.commands import Create
+from cloudchat_engine.logs.memory import MemoryLog
+from cloudchat_engine.node import Node
+from cloudchat_engine.providers.simulated import SimulatedProvider
+from cloudchat_engine.timers import ManualTimer
+from cloudchat_transports.access import Access
+from cloudchat_transports.listener import bind
+from tests.cli.program import COMMAND, Program, Server, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WAITING: Options = {"wait": True, "timeout": 60, "output": "table"}
+NEVER = "00000000-0000-4000-8000-000000000000"
+
+
+def create(server: Server, *options: str) -> str:
+    made = server.run("instances", "create", *options)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.strip()
+
+
+def test_create_waits_and_prints_nothing_but_the_id(server: Server) -> None:
+    made = server.run("instances", "create", "--name", "web-1")
+    assert made.returncode == 0
+    (line,) = made.stdout.splitlines()
+    assert str(uuid.UUID(line)) == line
+    assert f"create {line}: created" in made.stderr
+
+
+def test_the_list_has_id_and_state_first(server: Server) -> None:
+    name = create(server, "--name", "web-2")
+    listed = json.loads(server.run("instances", "list", "-o", "json").stdout)
+    assert all(list(one)[:2] == ["id", "state"] for one in listed)
+    (own,) = (one for one in listed if one["id"] == name)
+    assert (own["state"], own["name"]) == ("stopped", "web-2")
+    table = server.run("instances", "list").stdout
+    assert re.search(rf"^ID +STATE.*\n(.*\n)*{name} +stopped +web-2", table)
+
+
+def test_start_stop_and_remove_wait_for_their_end(server: Server) -> None:
+    name = create(server)
+    for command, state in (("start", "running"), ("stop", "stopped"), ("start", "running")):
+        done = server.run("instances", command, name, "-o", "json")
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert (list(told)[:2], told["state"]) == (["id", "state"], state)
+    removed = server.run("instances", "remove", name)
+    assert (removed.returncode, removed.stdout) == (0, "")
+    assert name not in server.run("instances", "list").stdout
+
+
+def test_the_first_characters_of_an_id_are_enough_where_no_other_begins_so(
+    server: Server,
+) -> None:
+    name = create(server)
+    assert server.run("instances", "start", name[:13].upper()).returncode == 0
+
+
+@pytest.mark.parametrize(("named", "code"), [("ffffffff-ffff", 5), (NEVER, 5), ("abc", 2), ("", 2)])
+def test_an_id_that_is_nobodys_ends_with_its_own_code(
+    server: Server, named: str, code: int
+) -> None:
+    ended = server.run("instances", "stop", named)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_wrong_state_and_an_operation_under_way_end_with_their_own_code(server: Server) -> None:
+    name = create(server)
+    wrong = server.run("instances", "stop", name)
+    assert wrong.returncode == 6
+    assert "instance_state" in wrong.stderr
+    with Server("--log", "memory:") as slow:
+        busy = create(slow, "--no-wait")
+        refused = slow.run("instances", "start", busy)
+        assert refused.returncode == 6
+        assert "instance_busy" in refused.stderr
+
+
+def test_without_waiting_it_prints_the_id_at_once(server: Server) -> None:
+    with Server("--log", "memory:") as slow:
+        name = create(slow, "--no-wait")
+        assert str(uuid.UUID(name)) == name
+        accepted = json.loads(slow.run("instances", "create", "--no-wait", "-o", "json").stdout)
+        assert "state" not in accepted
+        assert accepted["operation"]["command"] == "create"
+        assert json.loads(slow.run("instances", "list", "-o", "json").stdout) == []
+
+
+def test_a_failed_operation_ends_with_its_own_code_and_the_providers_reason(
+    server: Server,
+) -> None:
+    failed = server.run("instances", "create", "--spec", '{"fail": "create"}')
+    assert (failed.returncode, failed.stdout) == (7, "")
+    assert "simulated_failure" in failed.stderr
+
+
+def test_an_operation_that_is_not_done_in_time_goes_on(server: Server) -> None:
+    with Server("--log", "memory:", "--provider", "simulated:?duration=1.5") as slow:
+        late = slow.run("instances", "create", "--timeout", "0.1")
+        assert (late.returncode, late.stdout) == (8, "")
+        assert "it goes on" in late.stderr
+        with slow.chat("Ann") as ann:
+            ann.until(r": created$")
+
+
+def test_nobody_there_ends_with_its_own_code_and_says_how_to_start_a_server() -> None:
+    gone = run("instances", "list", "--server", "http://127.0.0.1:1")
+    assert (gone.returncode, gone.stdout) == (9, "")
+    assert "http://127.0.0.1:1" in gone.stderr
+    assert "cloudchat serve" in gone.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--server", "localhost:8000"),
+        ("list", "--server", "http://x:port"),
+        ("list", "-o", "yaml"),
+        ("create", "--spec", "[1]"),
+        ("create", "--spec", "{"),
+        ("create", "--timeout", "0"),
+        ("start",),
+        ("nothing",),
+    ],
+)
+def test_wrong_usage_ends_with_its_own_code(arguments: tuple[str, ...]) -> None:
+    assert run("instances", *arguments).returncode == 2
+
+
+def test_an_interrupted_wait_ends_as_shells_expect() -> None:
+    with (
+        Server("--log", "memory:") as slow,
+        Program("instances", "create", CLOUDCHAT_SERVER=slow.url) as waiting,
+    ):
+        waiting.until(": 0 s of about 20 s")
+        waiting.signal(signal.SIGINT)
+        assert waiting.ended() == 130
+        assert waiting.lines == []
+        assert "Traceback" not in "\n".join(waiting.errors)
+
+
+def test_a_wait_survives_the_death_of_the_server(tmp_path: Path) -> None:
+    """The operation ends while the client is away; it learns of it from the feed, after its cursor."""
+    options = ("--log", f"sqlite:{tmp_path / 'log'}", "--provider", "simulated:?duration=1.5")
+    with (
+        Server(*options) as server,
+        Program("instances", "create", CLOUDCHAT_SERVER=server.url) as waiting,
+    ):
+        waiting.until(": 0 s of about 2 s")
+        server.signal(signal.SIGKILL)
+        server.ended()
+        waiting.until("trying again")
+        with Server(*options, port=server.port) as again:
+            assert waiting.ended() == 0, waiting.errors
+            (name,) = waiting.lines
+            assert name in again.run("instances", "list").stdout
+
+
+def test_whoever_stops_reading_gets_no_traceback(server: Server) -> None:
+    create(server)
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [COMMAND, "instances", "list", "--server", server.url],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=30,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in leaves(each)]
+    return [error]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+class TestTwentySeconds:
+    """The simulated provider's twenty seconds, played by a clock that a test moves."""
+
+    async def play(self, options: Options) -> None:
+        clock = ManualClock()
+        timer, ids = ManualTimer(clock), count()
+        node = Node(
+            MemoryLog(),
+            SimulatedProvider(timer),
+            clock=clock,
+            timer=timer,
+            new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012}",
+            new_epoch=lambda: "k3f9",
+        )
+        with trio.fail_after(30):
+            async with (
+                serving(node, bind("127.0.0.1", 0), Access()) as listener,
+                Api(f"http://127.0.0.1:{listener.port}") as api,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(perform, api, Create("c1"), options, Pace(clock, timer))
+                while not node.state.operations:
+                    await wait_all_tasks_blocked()
+                while nursery.child_tasks:
+                    await wait_all_tasks_blocked(0.01)
+                    clock.advance(1)
+
+    async def test_create_waits_for_twenty_seconds_with_progress(
+        self, capsys: pytest.CaptureFixture[str], anyio_backend: str
+    ) -> None:
+        await self.play(WAITING)
+        printed = capsys.readouterr()
+        assert printed.out == "00000000-0000-4000-8000-000000000000\n"
+        told = re.findall(r": (\d+) s of about 20 s", printed.err)
+        assert told == ["0", "5", "10", "15"] + ["20"] * (len(told) - 4)
+        assert printed.err.splitlines()[-1].endswith(": created")
+
+    async def test_the_timeout_goes_by_the_same_clock(
+        self, capsys: pytest.CaptureFixture[str], anyio_backend: str
+    ) -> None:
+        with pytest.raises(ExceptionGroup) as caught:
+            await self.play({**WAITING, "timeout": 10})
+        (failure,) = leaves(caught.value)
+        assert isinstance(failure, Failure)
+        assert failure.code is Exit.TIMEOUT
+        assert capsys.readouterr().out == ""
