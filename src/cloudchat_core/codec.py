@@ -148,7 +148,7 @@ def encode_event(record: Record) -> bytes:
     return _encoder.encode(record.event) if record.event.topic else b""
 
 
-class StoredRecord(msgspec.Struct, frozen=True):
+class StoredRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as a log keeps it.
 
     `kind` is the event's type, `topic` its topic (empty: private), `body` its JSON exactly as feeds show it (also of

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 
-class Command(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
+class Command(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag=str.lower):
     """A client's wish; `id` is 1 to 64 of `A-Za-z0-9._:-`, or empty where no answer needs to be remembered."""
 
     id: str
@@ -102,7 +102,7 @@ ServerCommand = Open | Depart | Report | Tick
 """What only the server itself issues."""
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who sends a command.
 
     `scope` is the SHA-256 of the participation token (base64url), or empty for callers without one: they share a scope.

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 
-class OperationRef(msgspec.Struct, frozen=True):
+class OperationRef(msgspec.Struct, frozen=True, gc=False):
     """An operation as events and answers name it; moments are RFC 3339."""
 
     id: str
@@ -13,7 +13,7 @@ class OperationRef(msgspec.Struct, frozen=True):
     expected: str | UnsetType = UNSET
 
 
-class InstanceView(msgspec.Struct, frozen=True):
+class InstanceView(msgspec.Struct, frozen=True, gc=False):
     """An instance as everybody may see it; `state` (`running`, `stopped`) is left out while there is none."""
 
     id: str
@@ -30,7 +30,7 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str
 
 
-class OperationView(msgspec.Struct, frozen=True):
+class OperationView(msgspec.Struct, frozen=True, gc=False):
     """An operation as a resource: under way (`done` false), or with its outcome (the event's type)."""
 
     id: str
@@ -45,7 +45,7 @@ class OperationView(msgspec.Struct, frozen=True):
     done_at: str | UnsetType = UNSET
 
 
-class Ack(msgspec.Struct, frozen=True, tag_field="type", tag="ack"):
+class Ack(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="ack"):
     """The command happened, durably; `cursor` is where its last event stands (or the log's head)."""
 
     id: str
@@ -56,7 +56,7 @@ class Ack(msgspec.Struct, frozen=True, tag_field="type", tag="ack"):
     instance: InstanceView | UnsetType = UNSET
 
 
-class Refusal(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
+class Refusal(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="error"):
     """The command was declined and left no trace; `code` is one of `cloudchat_core.errors.Code`."""
 
     id: str | None

@@ -27,7 +27,7 @@ TRANSITIONS: Final[dict[tuple[str, str], tuple[str, str]]] = {
 """(state, command) to (the state afterwards, the type of the event that tells it). A failure moves nothing."""
 
 
-class Instance(msgspec.Struct, frozen=True):
+class Instance(msgspec.Struct, frozen=True, gc=False):
     """An instance as the workspace keeps it: `state` is `absent` until it is created."""
 
     id: str
@@ -54,7 +54,7 @@ class Instance(msgspec.Struct, frozen=True):
         )
 
 
-class Operation(msgspec.Struct, frozen=True):
+class Operation(msgspec.Struct, frozen=True, gc=False):
     """Work on an instance: under way, or finished with an `outcome` (the type of the event that told it).
 
     Moments are milliseconds since the epoch; `expected` is 0 where the provider gives no time. After `deadline` it

@@ -23,7 +23,7 @@ SLACK = 3_600 * SECOND
 """What is due to be forgotten may wait this long (ms), so that one record forgets many."""
 
 
-class Remembered(msgspec.Struct, frozen=True):
+class Remembered(msgspec.Struct, frozen=True, gc=False):
     """One accepted command: the hash of its content, its answer, and when (ms) it was accepted."""
 
     content: str
@@ -31,7 +31,7 @@ class Remembered(msgspec.Struct, frozen=True):
     at: int
 
 
-class Scope(msgspec.Struct, frozen=True):
+class Scope(msgspec.Struct, frozen=True, gc=False):
     """The commands of one token, oldest first, and when (ms) the last one was accepted."""
 
     commands: OrderedMap[str, Remembered]

@@ -38,7 +38,7 @@ EPOCHS: Final = 1_000
 """How many openings of the log are on record; a cursor from before them is answered by a gap."""
 
 
-class Authored(msgspec.Struct, frozen=True):
+class Authored(msgspec.Struct, frozen=True, gc=False):
     """A message and the scope that wrote it."""
 
     message: Message
