@@ -69,6 +69,7 @@ _OUTCOMES: Final[dict[str, type[Created | Started | Stopped | Removed]]] = {
     "removed": Removed,
 }
 _TICK: Final = 100  # operations that one tick ends at most; the next tick is due at once
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -109,12 +110,13 @@ class Decider(msgspec.Struct, frozen=True):
                 return Decision(tuple(draft.records))
             case Ping():
                 return Decision(reply=Ack(command.id, state.cursor))
-        content = ""
-        if command.id:
-            if not valid_command_id(command.id):
-                return _refuse(
-                    command, Code.BAD_COMMAND, "the `id` is 1 to 64 of A-Z a-z 0-9 . _ : -"
-                )
+        if command.id and not valid_command_id(command.id):
+            return _refuse(command, Code.BAD_COMMAND, "the `id` is 1 to 64 of A-Z a-z 0-9 . _ : -")
+        content, remembered = "", command.id
+        if caller.scope == SHARED and not _UUID.match(command.id):
+            # All callers without a token share their ids: one that is not unique says nothing.
+            remembered = ""
+        if remembered:
             content = caller.content or content_hash(command)
             known = state.memories.get(caller.scope, command.id)
             if known is not None:
@@ -135,7 +137,7 @@ class Decider(msgspec.Struct, frozen=True):
         answer = self._answer(draft, command, caller, found)
         if isinstance(answer, Refusal):
             return Decision(reply=answer)
-        return draft.finish(caller.scope, command.id, content, answer)
+        return draft.finish(caller.scope, remembered, content, answer)
 
     def _answer(
         self, draft: "_Draft", command: RememberedCommand, caller: Caller, found: Authored | None
@@ -401,7 +403,8 @@ class _Draft:
     def finish(self, scope: str, command_id: str, content: str, answer: Ack) -> Decision:
         """Attach the memory of the command to its last record, and say in the answer where that stands.
 
-        A command that changed nothing gets a private record, so that it, too, is remembered after a restart.
+        `command_id` is empty where it is not to be remembered. A command that changed nothing gets a private record,
+        so that it, too, is remembered after a restart.
         """
         if command_id and not self.records:
             self.add(Accepted, Private())

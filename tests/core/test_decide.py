@@ -46,6 +46,8 @@ from cloudchat_core.testing import Driver
 
 ANNA, BERT, OPS = Caller("a" * 64), Caller("b" * 64), Caller(identity="ops@example")
 
+UUIDS = [f"00000000-0000-4000-8000-{number:012}" for number in range(4)]
+
 
 def accepted(driver: Driver, command: ClientCommand, caller: Caller = ANNA) -> Ack:
     reply = driver.execute(command, caller).reply
@@ -338,11 +340,21 @@ def test_a_refused_command_is_decided_anew_and_its_id_is_free() -> None:
     accepted(driver, Say("1", "hi"))
 
 
+def test_without_a_token_only_an_id_that_nobody_else_has_is_remembered() -> None:
+    driver = Driver()
+    mine = accepted(driver, Create("1"), NOBODY)
+    theirs = accepted(driver, Create("1"), NOBODY)
+    assert (theirs.id, theirs.instance) != (mine.id, mine.instance)
+    assert accepted(driver, Create(UUIDS[1]), NOBODY) == accepted(driver, Create(UUIDS[1]), NOBODY)
+
+
 def test_a_request_is_told_apart_by_its_own_content() -> None:
     driver = Driver()
-    create = accepted(driver, Create("1"), Caller(content="POST /v1/instances"))
-    assert accepted(driver, Create("1", "other"), Caller(content="POST /v1/instances")) == create
-    assert refused(driver, Create("1"), Caller(content="POST /elsewhere")) == Code.ID_REUSED
+    create = accepted(driver, Create(UUIDS[1]), Caller(content="POST /v1/instances"))
+    assert (
+        accepted(driver, Create(UUIDS[1], "other"), Caller(content="POST /v1/instances")) == create
+    )
+    assert refused(driver, Create(UUIDS[1]), Caller(content="POST /elsewhere")) == Code.ID_REUSED
 
 
 @pytest.mark.parametrize("command_id", ["a b", "x" * 65, "ä", "a\n"])
@@ -382,7 +394,7 @@ def test_a_token_is_forgotten_a_week_after_its_last_command_or_its_leaving() -> 
     accepted(driver, Say("1", "hi", "Bot"), BERT)
     week = Limits().token_memory
     driver.advance(week + SLACK / SECOND)
-    accepted(driver, Create("1"), NOBODY)
+    accepted(driver, Create(UUIDS[1]), NOBODY)
     driver.settle()
     assert set(driver.state.memories.scopes) == {ANNA.scope, SHARED}
     driver.execute(Depart(ANNA.scope, "left"))
@@ -397,16 +409,16 @@ def test_a_token_is_forgotten_a_week_after_its_last_command_or_its_leaving() -> 
 
 def test_commands_without_a_token_are_remembered_for_a_day_and_up_to_a_number() -> None:
     driver = Driver(Limits(shared_ids=2))
-    first = accepted(driver, Create("1"), NOBODY)
+    first = accepted(driver, Create(UUIDS[1]), NOBODY)
     driver.advance(7_200)
-    accepted(driver, Create("2"), NOBODY)
-    assert refused(driver, Create("3"), NOBODY) == Code.QUOTA_EXCEEDED
-    assert accepted(driver, Create("1"), NOBODY) == first
+    accepted(driver, Create(UUIDS[2]), NOBODY)
+    assert refused(driver, Create(UUIDS[3]), NOBODY) == Code.QUOTA_EXCEEDED
+    assert accepted(driver, Create(UUIDS[1]), NOBODY) == first
     driver.advance(82_800)
     driver.settle()
-    assert driver.state.memories.get(SHARED, "1") is None
-    assert driver.state.memories.get(SHARED, "2") is not None
-    accepted(driver, Create("3"), NOBODY)
+    assert driver.state.memories.get(SHARED, UUIDS[1]) is None
+    assert driver.state.memories.get(SHARED, UUIDS[2]) is not None
+    accepted(driver, Create(UUIDS[3]), NOBODY)
     driver.advance(2 * 86_400)
     driver.settle()
     assert SHARED not in driver.state.memories.scopes
@@ -416,7 +428,7 @@ def test_young_memories_of_both_kinds_ask_for_no_tick_that_would_do_nothing() ->
     driver = Driver()
     accepted(driver, Say("1", "hi", "Bot"), BERT)
     driver.advance(5 * 86_400)
-    accepted(driver, Create("1"), NOBODY)
+    accepted(driver, Create(UUIDS[1]), NOBODY)
     driver.settle()
     for _ in range(10):
         driver.advance(86_400)

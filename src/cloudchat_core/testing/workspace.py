@@ -1,6 +1,7 @@
 """A state machine of the whole workspace: several callers talk, operate, repeat themselves, leave and come back."""
 
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -118,7 +119,8 @@ class WorkspaceMachine(RuleBasedStateMachine):
         scope.last, scope.turn = self.driver.state.at, self.turn
 
     def _fresh(self) -> str:
-        return f"c{len(self.driver.history)}-{self.turn}"
+        # A UUID, because that is what callers without a token are remembered by.
+        return str(UUID(int=len(self.driver.history) << 64 | self.turn))
 
     @rule(caller=callers, nickname=st.sampled_from(_NICKNAMES))
     def join(self, caller: Caller, nickname: str) -> None:
