@@ -249,6 +249,8 @@ def serve(
     def ready(url: str) -> None:
         emit(f"cloudchat {version('cloudchat')} serves at {url} (Ctrl-C stops it)")
         emit(f"log: {log[1]}")
+        if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared with, not bound to
+            emit("listening on every address of this machine: whoever reaches it may use it")
 
     run(Settings(host, port, log[0], duration, access, limits, keep, grace, heartbeat), ready)
 
