@@ -269,13 +269,13 @@ async def test_a_shutdown_lets_requests_finish_and_closes_what_is_idle() -> None
             await go_on.wait()
         await hello(scope, receive, send)
 
-    async with serving(app=app) as server:
+    async with serving(Limits(head_time=1000), app=app) as server:
         idle, fresh, slow = await connect(server), await connect(server), await connect(server)
         await get(server, "/", idle)
         slow.send(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await begun.wait()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.listener.shut_down, 20)
+            nursery.start_soon(server.listener.shut_down, 10)
             await read_all(idle)
             assert await read_all(fresh) == b""
             idle.close()
