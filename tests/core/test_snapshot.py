@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cloudchat_core.commands import Caller, Create, Join, Report, Say
 from cloudchat_core.errors import LocalProtocolError
 from cloudchat_core.events import TOPICS
+from cloudchat_core.limits import Limits
 from cloudchat_core.nicknames import Participation, Registry
 from cloudchat_core.snapshot import archive, restore, snapshot_frames
 from cloudchat_core.testing import Driver
@@ -76,6 +77,15 @@ def test_one_huge_list_is_cut_into_frames_that_keep_to_the_limit(count: int, lim
     names = [one["nickname"] for part in parts for one in part.get("participants", [])]
     assert names == [f"name-{number}" for number in range(count)]
     assert [part.get("more", False) for part in parts] == [True] * (len(parts) - 1) + [False]
+
+
+def test_the_longest_messages_fit_the_smallest_frames_that_limits_allow() -> None:
+    limits = Limits().with_values({"frame": 20_480})
+    driver = Driver(limits)
+    for number in range(5):
+        driver.execute(Say("", "😀" * (limits.text - number), "Bot"), Caller(SECRETS[0]))
+    driver.check_snapshot(limits.frame)
+    assert len(snapshot_frames(driver.state, TOPICS, limits.frame)) == 5
 
 
 def test_an_archive_is_the_whole_state() -> None:
