@@ -6,7 +6,7 @@ that are open, the time, and the moments at which the node has to look again.
 
 from collections.abc import Callable, Iterable
 
-from cloudchat_core.commands import Caller, ClientCommand, Join
+from cloudchat_core.commands import Caller, Join
 from cloudchat_core.frames import Ack, Reply
 from cloudchat_core.presence import JOIN_HOLD, Ending, Presence
 
@@ -43,21 +43,33 @@ class Attendance:
         for scope in scopes:
             self._attach(scope, feed)
 
-    def close(self, feed: str, ending: Ending) -> None:
-        """A feed has ended; participations that have no other are given their grace."""
+    def close(self, feed: str, ending: Ending, held: int = 0) -> None:
+        """A feed has ended; participations that have no other are given their grace.
+
+        `held` (ms) is how long it counts as open all the same, at least: a poll's answer is not its client's end.
+        """
         known = self._feeds.pop(feed, None)
         for scope in known.scopes if known is not None else ():
+            if held:
+                self._presence.hold(scope, self._now(), held)
             self._presence.closed(scope, feed, ending, self._now())
             self._arm(self._presence.deadline_of(scope))
 
-    def note(self, command: ClientCommand, caller: Caller, reply: Reply) -> None:
-        """Follow what a decided command did to a participation.
+    def following(
+        self, command: Join, caller: Caller, answer: Callable[[Reply], None]
+    ) -> Callable[[Reply], None]:
+        """Return `answer` with what follows from a `join` before it: its feed now serves the participation.
 
         Nothing follows from a `leave`: the feeds stay open, and a later `join` finds them. Where the last one ends, or
         a hold does, while nobody is joined, the departure changes nothing.
         """
-        if isinstance(reply, Ack) and isinstance(command, Join):
-            self._attach(caller.scope, command.feed or "")
+
+        def follow(reply: Reply) -> None:
+            if isinstance(reply, Ack):
+                self._attach(caller.scope, command.feed or "")
+            answer(reply)
+
+        return follow
 
     def hold(self, scope: str, least: int) -> None:
         """Keep a participation without a feed for the longer of grace and `least` (ms)."""

@@ -25,8 +25,11 @@ from cloudchat_engine.ports import Erasure, Log, LogError
 
 logger = logging.getLogger(__name__)
 
-Answer = Callable[[Reply | None], None]
-"""Told the outcome of a command; the server's own commands have no reply but that they are done (None)."""
+Answer = Callable[[Reply], None]
+"""Told the outcome of a command, once."""
+
+DONE = Ack("", "")
+"""What the server's own commands are answered with when they are decided; nobody else sees it."""
 
 
 class Waiting:
@@ -42,7 +45,7 @@ class Waiting:
     ) -> None:
         self.command, self.caller, self.answer = command, caller, answer
 
-    def resolve(self, reply: Reply | None) -> None:
+    def resolve(self, reply: Reply) -> None:
         """Tell the outcome, the first time."""
         answer, self.answer = self.answer, None
         if answer is not None:
@@ -63,7 +66,7 @@ class Decided(msgspec.Struct, frozen=True):
     records: list[Record]
     stored: list[StoredRecord]
     erased: list[Erasure]
-    replies: list[Reply | None]
+    replies: list[Reply]
 
 
 def refusal(command: ClientCommand | ServerCommand, code: Code, detail: str) -> Refusal:
@@ -87,7 +90,7 @@ async def decide_batch(
     for waiting in batch:
         command, scope = waiting.command, waiting.caller.scope
         if isinstance(command, Depart) and (command.scope in joined or is_here(command.scope)):
-            decided.replies.append(None)
+            decided.replies.append(DONE)
             continue
         evolved, stored, erased = state, list[StoredRecord](), list[Erasure]()
         try:
@@ -110,7 +113,7 @@ async def decide_batch(
         decided.records.extend(decision.records)
         decided.stored.extend(stored)
         decided.erased.extend(erased)
-        decided.replies.append(decision.reply)
+        decided.replies.append(decision.reply or DONE)
         if isinstance(command, Join) and isinstance(decision.reply, Ack):
             joined.add(scope)
     return msgspec.structs.replace(decided, state=state)

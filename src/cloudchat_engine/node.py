@@ -25,6 +25,7 @@ from cloudchat_core.commands import (
     Caller,
     ClientCommand,
     Depart,
+    Join,
     Open,
     ServerCommand,
     Tick,
@@ -40,7 +41,7 @@ from cloudchat_core.session import Beginning, begin
 from cloudchat_core.snapshot import snapshot_frames
 from cloudchat_core.workspace import Workspace
 from cloudchat_engine.attendance import Attendance
-from cloudchat_engine.batch import Decided, Waiting, decide_batch, refusal
+from cloudchat_engine.batch import Answer, Decided, Waiting, decide_batch, refusal
 from cloudchat_engine.operations import Operations
 from cloudchat_engine.ports import (
     Erasure,
@@ -58,8 +59,6 @@ from cloudchat_engine.timers import LogTime
 from cloudchat_engine.upkeep import UPKEEP, Upkeep
 
 logger = logging.getLogger(__name__)
-
-Answer = Callable[[Reply], None]
 
 _RETRY = 1 * SECOND
 _PATIENCE = 5  # seconds that a provider may take to let go of what it holds
@@ -128,12 +127,9 @@ class Node:
             )
             return
 
-        def follow(reply: Reply | None) -> None:
-            if reply is not None:
-                self._attendance.note(command, caller, reply)
-                answer(reply)
-
-        self._enqueue(Waiting(command, caller, follow))
+        if isinstance(command, Join):
+            answer = self._attendance.following(command, caller, answer)
+        self._enqueue(Waiting(command, caller, answer))
 
     async def execute(self, command: ClientCommand, caller: Caller = NOBODY) -> Reply:
         """Have `command` decided and return the answer. Cancelling the wait does not undo the command."""
@@ -190,9 +186,9 @@ class Node:
         """A feed is open and serves the participations `scopes`; `end(close_code)` is called to end it."""
         self._attendance.open(feed, end, scopes)
 
-    def close_feed(self, feed: str, ending: Ending) -> None:
-        """The feed has ended; participations that have no other are given their grace."""
-        self._attendance.close(feed, ending)
+    def close_feed(self, feed: str, ending: Ending, held: int = 0) -> None:
+        """The feed has ended; participations that have no other are given their grace, or `held` (ms) if longer."""
+        self._attendance.close(feed, ending, held)
 
     # -- running
 
@@ -263,9 +259,10 @@ class Node:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.limits.batch))]
             try:
                 await self._commit(batch)
-            finally:
-                for waiting in batch:  # only those that have no answer yet: the server is stopping
+            except BaseException:  # the server is stopping; who has an answer gets no other
+                for waiting in batch:
                     waiting.refuse(_STOPPING)
+                raise
 
     async def _commit(self, batch: Sequence[Waiting]) -> None:
         """Decide `batch` as one, append it and tell everybody; or tell who asked that it did not happen."""
@@ -434,9 +431,9 @@ class Node:
             await self._time.wait(_RETRY)
 
     async def _done(self, command: ServerCommand) -> bool:
-        done, box = anyio.Event(), list[Reply | None]()
+        done, box = anyio.Event(), list[Reply]()
 
-        def answer(reply: Reply | None) -> None:
+        def answer(reply: Reply) -> None:
             box.append(reply)
             done.set()
 

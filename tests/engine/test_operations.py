@@ -1,5 +1,6 @@
 """An operation ends, exactly once, whatever the provider does and whenever the server dies."""
 
+import logging
 from typing import Literal
 
 import anyio
@@ -142,7 +143,12 @@ async def test_a_provider_that_breaks_fails_its_operation_and_nothing_else(
         await ok(node, Join("2", "Ann"))
 
 
-async def test_words_that_no_frame_can_hold_still_end_the_operation() -> None:
+async def test_words_that_no_frame_can_hold_still_end_the_operation(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Nor can a test's report hold them.
+    caplog.set_level(logging.CRITICAL, logger="cloudchat_engine.operations")
+
     class Garbled(Scripted):
         async def behave(self, work: Work) -> None:
             raise OSError("file \udcff\x00 " + "x" * 100_000)

@@ -44,7 +44,10 @@ def test_a_server_whose_disk_is_full_refuses_keeps_all_and_resumes(tmp_path: Pat
 
 
 def traced(path: Path, command: list[str]) -> str:
-    """Return what a server over the log at `path` did while 40 texts `<n>` were said to it, its acknowledgements written as `acked n`."""
+    """Return what a server over the log at `path` did while 40 texts `<n>` were said to it.
+
+    What it acknowledged is written as `acked n`.
+    """
     trace = path.with_name("trace")
     strace = ["strace", "-f", "-s", "65536", "-o", str(trace), "-e", TRACED]
     server = Server([*strace, *command])
