@@ -1,24 +1,24 @@
 """The chat in a terminal, line by line; in a pipe just the same.
 
-One task shows what the feed says, one takes lines from the input. The input is read by a thread of its own, straight
-from the descriptor: a terminal, a pipe and a file are all read the same way, and a thread that still waits for a line
-when the program ends holds no lock that the interpreter's shutdown needs.
+One task shows what the feed says, one takes lines from the input (`keyboard.py`).
 """
 
 from __future__ import annotations
 
-import codecs
 import os
 import secrets
 import sys
 import unicodedata
+from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import trio
 from msgspec import UNSET
 
+from cloudchat_cli.keyboard import open_source
 from cloudchat_cli.output import Failure, emit, note, refused, unreachable
 from cloudchat_core.client_session import Snapshot, Uncertain
 from cloudchat_core.events import Failed, InstanceEvent, Joined, Left, Message, Received, Redacted
@@ -35,10 +35,9 @@ from cloudchat_transports.client import (
 from cloudchat_transports.client_transport import RejectedError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from rich.console import Console
 
+    from cloudchat_cli.keyboard import Source
     from cloudchat_core.events import PublicEvent
     from cloudchat_core.frames import Refusal
     from cloudchat_transports.client import Item
@@ -50,20 +49,20 @@ HELP: Final = """\
 A line that begins with // is said with one of the two."""
 
 _INPUT: Final = 0
-_CHUNK: Final = 65_536
 _TURNS: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def run(server: str, nickname: str) -> None:
     """Chat until the end."""
-    trio.run(_chat, server, nickname)
+    with ExitStack() as stack:
+        trio.run(_chat, server, nickname, open_source(stack))
 
 
-async def _chat(server: str, nickname: str) -> None:
+async def _chat(server: str, nickname: str, source: Source) -> None:
     try:
         # With a token and no nickname yet: another may be asked for on the same connection.
         async with Client(server, token=secrets.token_urlsafe(32)) as client:
-            chat = _Chat(client)
+            chat = _Chat(client, source)
             if await chat.enter(nickname):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(chat.show)
@@ -78,8 +77,8 @@ async def _chat(server: str, nickname: str) -> None:
 class _Chat:
     """One person at a keyboard (or a pipe), and the session that speaks for them."""
 
-    def __init__(self, client: Client) -> None:
-        self._client, self._screen, self._lines = client, _Screen(), _Lines()
+    def __init__(self, client: Client, source: Source) -> None:
+        self._client, self._screen, self._lines = client, _Screen(source), source
         self._nameless = False
         self._saying = anyio.CancelScope()
 
@@ -89,7 +88,7 @@ class _Chat:
             try:
                 await self._client.join(nickname)
             except CommandRefusedError as error:
-                _ask(error.refusal)
+                self._ask(error.refusal)
             else:
                 self._screen.me = self._client.nickname
                 return True
@@ -118,11 +117,14 @@ class _Chat:
                 await self._say(text.removeprefix("/") if word.startswith("//") else text)
 
     async def _say(self, text: str) -> None:
+        if not self._client.connected:
+            self._screen.quietly(f"to be said when the server is back: {text}")
         with anyio.CancelScope() as self._saying:
             try:
                 await self._client.say(text)
             except CommandRefusedError as error:
-                self._screen.quietly(f"not said: {error} ({error.code})")
+                self._screen.quietly(f"not said: {text}")
+                self._screen.quietly(f"{error} ({error.code})")
             except CommandUncertainError:
                 pass  # the feed says so too, also of lines that nobody waits for
 
@@ -135,48 +137,24 @@ class _Chat:
                 # What waits to be said is said under the next nickname; who types is asked for one.
                 self._nameless = True
                 self._saying.cancel()
-                _ask(item.refusal)
+                self._ask(item.refusal)
 
-
-def _ask(refusal: Refusal) -> None:
-    """Ask for another nickname; without a terminal there is nobody to ask."""
-    hint = ""
-    if refusal.suggestions is not UNSET and refusal.suggestions:
-        hint = f" How about: {', '.join(refusal.suggestions)}?"
-    if not (refusal.code.startswith("nickname_") and os.isatty(_INPUT)):
-        raise refused(refusal, hint)
-    note(f"{refusal.detail}{hint}")
-    note("Another nickname:")
-
-
-class _Lines:
-    """The lines of the input. The thread that reads them starts when the first is asked for."""
-
-    def __init__(self) -> None:
-        self._lines = self._read()
-
-    async def next(self) -> str | None:
-        """Return the next line; None at the end."""
-        return await anext(self._lines, None)
-
-    async def _read(self) -> AsyncIterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        rest, more = "", True
-        while more:
-            data = await anyio.to_thread.run_sync(os.read, _INPUT, _CHUNK, abandon_on_cancel=True)
-            more = bool(data)
-            *lines, rest = (rest + decoder.decode(data, final=not more)).split("\n")
-            for line in lines:
-                yield line
-        if rest:
-            yield rest
+    def _ask(self, refusal: Refusal) -> None:
+        """Ask for another nickname; without a terminal there is nobody to ask."""
+        hint = ""
+        if refusal.suggestions is not UNSET and refusal.suggestions:
+            hint = f" How about: {', '.join(refusal.suggestions)}?"
+        if not (refusal.code.startswith("nickname_") and os.isatty(_INPUT)):
+            raise refused(refusal, hint)
+        self._lines.beside(partial(note, f"{refusal.detail}{hint}\nAnother nickname:"))
 
 
 class _Screen:
     """Writes what happens, one line for each thing; `me` is the own nickname."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source) -> None:
         self.me = ""
+        self._source = source
         self._console: Console | None = None
         if sys.stdout.isatty():
             from rich.console import Console  # noqa: PLC0415
@@ -268,7 +246,7 @@ class _Screen:
         if self._console is None:
             emit(text)
         else:
-            self._console.print(text, style=style or None)
+            self._source.beside(partial(self._console.print, text, style=style or None))
 
 
 def _printable(text: str) -> str:

@@ -122,7 +122,11 @@ class Server(Program):
     def chat(self, nickname: str) -> Program:
         """Start a chat, and wait until it is in."""
         program = Program("chat", nickname, CLOUDCHAT_SERVER=self.url)
-        program.until("^.* here: ")
+        try:
+            program.until("^.* here: ")
+        except BaseException:
+            program.__exit__(None, None, None)
+            raise
         return program
 
 

@@ -50,24 +50,22 @@ def test_whoever_is_killed_is_gone_after_grace(server: Server) -> None:
 
 
 def test_an_interrupt_leaves_at_once(server: Server) -> None:
-    with server.chat("Witness") as witness, server.chat("Hasty") as hasty:
+    with server.chat("Patient") as witness, server.chat("Hasty") as hasty:
         hasty.signal(signal.SIGINT)
         assert hasty.ended() == 130
         assert hasty.errors == []
         witness.until("Hasty left$")
 
 
-@pytest.mark.parametrize(
-    "nickname", ["Alexandra", "ALEXANDRA", "Ａｌｅｘａｎｄｒａ", " alexandra "]
-)
 def test_a_taken_nickname_is_refused_with_suggestions_however_it_is_written(
-    server: Server, nickname: str
+    server: Server,
 ) -> None:
-    with server.chat("Alexandra"):
-        refused = server.run("chat", nickname)
-        assert refused.returncode == 3
-        assert "nickname_taken" in refused.stderr
-        assert re.search(r"How about: \S+", refused.stderr)
+    with server.chat("Taken"):
+        for nickname in ("Taken", "TAKEN", "Ｔａｋｅｎ", " taken "):
+            refused = server.run("chat", nickname)
+            assert refused.returncode == 3
+            assert "nickname_taken" in refused.stderr
+            assert re.search(r"How about: \S+", refused.stderr)
 
 
 @pytest.mark.parametrize("nickname", ["", "you", "Вы", "x" * 33, "a\u202eb"])
@@ -103,7 +101,7 @@ def test_what_is_no_command_is_not_said_and_two_slashes_say_one(server: Server) 
         slasher.type("//etc/hosts is a file")
         slasher.until("You: /etc/hosts is a file$")
         slasher.type("x" * 5000)
-        slasher.until("not said: .*text_invalid")
+        slasher.until("text_invalid")
 
 
 def test_who_comes_later_sees_what_was_said_and_what_happened_to_instances(server: Server) -> None:
@@ -130,6 +128,7 @@ def test_a_kill_of_the_server_loses_and_doubles_nothing_and_nobody_left(tmp_path
         bob.until("trying to come back")
         ann.until("trying to come back")
         ann.type("while it was away")
+        ann.until("to be said when the server is back")
         with Server(*log, port=server.port) as again:
             bob.until("Ann: while it was away")
             assert again.run("say", "--as", "Cat", "afterwards").returncode == 0
@@ -138,9 +137,9 @@ def test_a_kill_of_the_server_loses_and_doubles_nothing_and_nobody_left(tmp_path
             bob.type("/who")
             bob.until(r"here: Ann, Bob \(you\)$")
             for program in (ann, bob):
-                heard = [
-                    line for line in program.lines if re.search(r"before|away$|afterwards", line)
-                ]
+                said = r": (before|while it was away|afterwards)$"
+                heard = [line for line in program.lines if re.search(said, line)]
+                heard = [line for line in heard if "to be said" not in line]
                 assert len(heard) == 3, program.lines
                 assert not any(re.search("left|is gone", line) for line in program.lines)
 
@@ -221,7 +220,7 @@ def test_at_a_terminal_another_nickname_is_asked_for(server: Server) -> None:
             terminal.type("Ivan the Second")
             terminal.until(r"Ivan the Second \(you\)")
             terminal.type("hello")
-            terminal.until("You: hello")
+            terminal.until("(?s)You: hello.*> ")
             terminal.press(b"\x04")
             assert terminal.process.wait(PATIENCE) == 0
         finally:
@@ -229,8 +228,8 @@ def test_at_a_terminal_another_nickname_is_asked_for(server: Server) -> None:
 
 
 def test_at_a_terminal_nobody_has_to_name_another(server: Server) -> None:
-    with server.chat("Ivan"):
-        terminal = Terminal("chat", "ivan", "--server", server.url)
+    with server.chat("Olga"):
+        terminal = Terminal("chat", "olga", "--server", server.url)
         try:
             terminal.until("Another nickname:")
             os.kill(terminal.process.pid, signal.SIGINT)
