@@ -1,0 +1,185 @@
+"""Who is present, and when who leaves: section 11 of docs/protocol.md."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.protocol.server import (
+    UPGRADE,
+    Feed,
+    Frame,
+    Server,
+    is_event,
+    masked,
+    new_name,
+    new_token,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GRACE = 1.0
+ARGUMENTS = ("--grace", str(GRACE), "--heartbeat", "0.5")
+
+
+@pytest.fixture
+def watcher(server: Server) -> Iterator[Feed]:
+    """Somebody who sees who comes and goes."""
+    with server.feed("?topics=chat") as feed:
+        feed.ready()
+        yield feed
+
+
+def joined(server: Server, name: str, token: str) -> Feed:
+    feed = server.feed()
+    feed.join(name, token)
+    return feed
+
+
+def left(watcher: Feed, name: str) -> Frame:
+    return watcher.until(is_event("left", nickname=name))
+
+
+def history(watcher: Feed, name: str) -> list[tuple[str, str | None]]:
+    """What became of a nickname, as the feed told it."""
+    events = [event for event in watcher.events if event.get("nickname") == name]
+    return [(event["type"], event.get("reason")) for event in events]
+
+
+def moment(frame: Frame) -> float:
+    return datetime.fromisoformat(frame["at"]).timestamp()
+
+
+def test_close_1000_is_leaving_at_once(server: Server, watcher: Feed) -> None:
+    name = new_name()
+    joined(server, name, new_token()).leave_with(1000)
+    assert left(watcher, name)["reason"] == "left"
+
+
+@pytest.mark.parametrize("how", ["away", "lost", "aborted"])
+def test_a_page_that_goes_away_and_a_loss_leave_when_grace_is_over(
+    server: Server, watcher: Feed, how: str
+) -> None:
+    name = new_name()
+    feed = joined(server, name, new_token())
+    with server.feed() as other:
+        marker = other.join(new_name(), new_token())["cursor"]
+        gone_after = moment(other.event(marker))
+    if how == "away":
+        feed.leave_with(1001)
+    elif how == "aborted":
+        feed.leave_with(1011)
+    else:
+        feed.lose()
+    event = left(watcher, name)
+    assert event["reason"] == "disconnected"
+    assert moment(event) - gone_after >= GRACE
+
+
+def test_who_comes_back_within_grace_was_never_away(server: Server, watcher: Feed) -> None:
+    name, token = new_name(), new_token()
+    feed = joined(server, name, token)
+    cursor = feed.done("say", text="before")["cursor"]
+    feed.lose()
+    with server.feed(f"?after={cursor}") as again:
+        assert again.join(name, token)["resumed"] is True
+        again.done("say", text="after")
+        again.until(is_event("message", text="after"))
+        assert again.snapshot is None
+        again.leave_with(1000)
+    left(watcher, name)
+    assert history(watcher, name) == [
+        *[("joined", None), ("message", None), ("message", None), ("left", "left")]
+    ]
+
+
+def test_only_the_last_feed_that_ends_counts(server: Server, watcher: Feed) -> None:
+    name, token = new_name(), new_token()
+    first, second = joined(server, name, token), joined(server, name, token)
+    first.leave_with(1000)
+    second.done("say", text="still here")
+    second.leave_with(1000)
+    left(watcher, name)
+    assert history(watcher, name) == [("joined", None), ("message", None), ("left", "left")]
+
+
+def test_a_ninth_feed_ends_the_oldest_with_4001(server: Server, watcher: Feed) -> None:
+    name, token = new_name(), new_token()
+    feeds = [joined(server, name, token) for _ in range(9)]
+    assert feeds[0].closed()[0] == 4001
+    assert feeds[1].done("ping")["type"] == "ack"
+    for feed in feeds[1:]:
+        feed.leave_with(1000)
+    left(watcher, name)
+    assert history(watcher, name) == [("joined", None), ("left", "left")]
+
+
+def test_leave_keeps_the_feed_and_a_later_join_finds_it(server: Server, watcher: Feed) -> None:
+    name, token = new_name(), new_token()
+    with joined(server, name, token) as feed:
+        feed.done("leave")
+        assert feed.join(name, token)["resumed"] is True
+        feed.leave_with(1000)
+    left(watcher, name)
+    left(watcher, name)
+    assert history(watcher, name) == [*[("joined", None), ("left", "left")] * 2]
+
+
+def test_speaking_without_presence_leaves_no_trace_but_the_message(
+    server: Server, watcher: Feed
+) -> None:
+    name, token = new_name("bot"), new_token()
+    body = {"type": "say", "id": "1", "text": "beep", "nickname": f" {name} "}
+    assert server.post(body, cloudchat_token=token).json()["type"] == "ack"
+    assert watcher.until(is_event("message", text="beep"))["nickname"] == name
+    assert name not in [one["nickname"] for one in server.http.get("/v1/participants").json()]
+    with joined(server, name, new_token()) as holder:
+        body = {**body, "id": "2"}
+        assert server.post(body, cloudchat_token=token).json()["code"] == "nickname_taken"
+        assert holder.done("say", text="mine", nickname=name)["type"] == "ack"
+
+
+def test_a_posted_join_may_name_the_feed_that_it_goes_with(server: Server, watcher: Feed) -> None:
+    name, token = new_name(), new_token()
+    with server.feed() as feed:
+        body = {"type": "join", "id": "j", "nickname": name, "feed": feed.welcome["feed"]}
+        assert server.post(body, cloudchat_token=token).json()["resumed"] is False
+        feed.until(is_event("joined", nickname=name))
+        feed.leave_with(1000)
+    assert left(watcher, name)["reason"] == "left", "its feed was closed: no window of a lone POST"
+
+
+def test_a_silent_feed_gets_heartbeats_with_its_own_position_and_pings(server: Server) -> None:
+    with server.feed("?topics=instances") as feed:
+        assert feed.welcome["heartbeat"] == 0.5
+        start = feed.ready()["cursor"]
+        beat = feed.until(lambda frame: frame["type"] == "heartbeat")
+        assert set(beat) == {"type", "cursor", "at"}
+        assert beat["cursor"] == start
+        with server.feed() as author:
+            author.join(new_name(), new_token())
+            head = author.done("say", text="not for that feed")["cursor"]
+        feed.until(is_event("heartbeat", cursor=head))
+        created = author_create(server)
+        feed.event(created)
+        assert feed.events[0]["cursor"] == created
+
+
+def author_create(server: Server) -> str:
+    with server.feed() as author:
+        cursor: str = author.done("create", id="00000000-0000-4000-8000-00000000000a")["cursor"]
+        return cursor
+
+
+def test_a_client_that_is_not_heard_of_is_pinged_and_then_lost(
+    server: Server, watcher: Feed
+) -> None:
+    """A stock client answers pings; this one does not, though its connection stands."""
+    name = new_name()
+    join = f'{{"type":"join","id":"j","nickname":"{name}","token":"{new_token()}"}}'.encode()
+    got = server.raw(UPGRADE + masked(0x81, join))
+    assert got.count(b"\x89\x00") == 2, "two pings, then the end"
+    assert left(watcher, name)["reason"] == "disconnected"
