@@ -8,6 +8,7 @@ erasure is made as soon as it is committed.
 import logging
 from typing import Final
 
+import anyio
 import anyio.to_thread
 
 from cloudchat_core.clock import SECOND
@@ -27,8 +28,7 @@ class Upkeep:
     def __init__(self, log: Log, keep: Retention, every: int) -> None:
         """A snapshot is due each `every` records; retention drops what exceeds `keep`."""
         self._log, self._keep, self._every = log, keep, every
-        self._saving = False
-        self._next: Workspace | None = None
+        self._saving = anyio.Lock()
         self._erased = 0
         self._tried = 0
         self.saved = 0
@@ -48,29 +48,27 @@ class Upkeep:
         return stale or state.offset - max(self.saved, self._tried) >= self._every
 
     async def save(self, state: Workspace) -> None:
-        """Save a snapshot of `state`, or have it saved next where one is being made.
+        """Save a snapshot of `state`, after the one that is being made, unless that is newer.
 
         A failure costs the next start some time, no more.
         """
-        self._next, self._tried = state, state.offset
-        if self._saving:
-            return
-        self._saving = True
-        try:
-            while (wanted := self._next) is not None:
-                self._next = None
-                data = await anyio.to_thread.run_sync(archive, wanted)
-                # From here to the log's own queue there is no await: a later erasure stands behind this snapshot.
-                if wanted.offset >= self._erased:
-                    await self._log.save(Saved(wanted.offset, data))
-                    self.saved = wanted.offset
-        except LogError:
-            logger.warning(
-                "a snapshot could not be saved; the next start replays more of the log",
-                exc_info=True,
-            )
-        finally:
-            self._saving = False
+        self._tried = max(self._tried, state.offset)
+        async with self._saving:
+            if state.offset <= self.saved:
+                return
+            data = await anyio.to_thread.run_sync(archive, state)
+            # From here to the log's own queue there is no await: a later erasure stands behind this snapshot there.
+            if state.offset < self._erased:
+                return
+            try:
+                await self._log.save(Saved(state.offset, data))
+            except LogError:
+                logger.warning(
+                    "a snapshot could not be saved; the next start replays more of the log",
+                    exc_info=True,
+                )
+            else:
+                self.saved = state.offset
 
     async def retain(self, state: Workspace, first: int, now: int) -> int:
         """Drop what exceeds the limits; return the first offset that is left."""

@@ -202,6 +202,7 @@ async def test_a_crash_between_a_redaction_and_its_snapshot_leaves_no_text_for_l
 async def test_what_is_not_retained_is_a_gap_that_says_so(log: RiggedLog) -> None:
     world = World()
     async with world.running(log=log, keep=Retention(count=10)) as node:
+        node.open_feed("f", lambda _: None, [ANN.scope])
         await ok(node, Join("j", "Ann"))
         early = node.state.cursor
         for n in range(40):
