@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 import unicodedata
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ import trio
 from msgspec import UNSET
 
 from cloudchat_cli.keyboard import open_source
-from cloudchat_cli.output import Failure, emit, note, refused, unreachable
+from cloudchat_cli.output import Exit, Failure, emit, note, refused, unreachable
 from cloudchat_core.client_session import Snapshot, Uncertain
 from cloudchat_core.events import Failed, InstanceEvent, Joined, Left, Message, Received, Redacted
 from cloudchat_core.frames import Gap, Welcome
@@ -35,6 +36,8 @@ from cloudchat_transports.client import (
 from cloudchat_transports.client_transport import RejectedError, UnreachableError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from rich.console import Console
 
     from cloudchat_cli.keyboard import Source
@@ -59,19 +62,39 @@ def run(server: str, nickname: str) -> None:
 
 
 async def _chat(server: str, nickname: str, source: Source) -> None:
-    try:
-        # With a token and no nickname yet: another may be asked for on the same connection.
-        async with Client(server, token=secrets.token_urlsafe(32)) as client:
-            chat = _Chat(client, source)
-            if await chat.enter(nickname):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(chat.show)
-                    await chat.talk()
-                    tasks.cancel_scope.cancel()
-    except (UnreachableError, RejectedError) as error:
-        raise unreachable(str(error)) from None
-    except ConnectionEndedError as error:
-        raise Failure(str(error)) from None
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_leave_when_told, signals)
+                await _take_part(server, nickname, source)
+                tasks.cancel_scope.cancel()
+        except* UnreachableError as errors:
+            raise unreachable(_text(errors)) from None
+        except* (RejectedError, ConnectionEndedError) as errors:
+            raise Failure(_text(errors), Exit.REFUSED) from None
+
+
+async def _take_part(server: str, nickname: str, source: Source) -> None:
+    # With a token and no nickname yet: another may be asked for on the same connection.
+    async with Client(server, token=secrets.token_urlsafe(32)) as client:
+        chat = _Chat(client, source)
+        if await chat.enter(nickname):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(chat.show)
+                await chat.talk()
+                tasks.cancel_scope.cancel()
+
+
+async def _leave_when_told(signals: AsyncIterator[int]) -> None:
+    """End as Ctrl-C does, so that the nickname is free at once and the terminal as it was."""
+    raise SystemExit(128 + await anext(signals))
+
+
+def _text(error: BaseException) -> str:
+    """Return the text of the first error in a group of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 class _Chat:

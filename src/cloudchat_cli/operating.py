@@ -19,7 +19,7 @@ import trio
 from msgspec import UNSET
 
 from cloudchat_cli.api import Api, new_command_id
-from cloudchat_cli.output import Exit, Failure, emit, note, unreachable
+from cloudchat_cli.output import Exit, Failure, emit, note
 from cloudchat_cli.progress import Progress
 from cloudchat_core.client_session import Snapshot
 from cloudchat_core.clock import SECOND, SystemClock, parse_rfc3339
@@ -248,7 +248,7 @@ class _Watch:
                             raise self._failed(item.reason, item.detail)
                         return item.instance
         except (RejectedError, ConnectionEndedError) as error:
-            raise unreachable(str(error)) from None
+            raise Failure(str(error), Exit.REFUSED) from None
         raise AssertionError("a feed has no end")
 
     def _ended(self, known: OperationView) -> InstanceView:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from typing import TYPE_CHECKING, Protocol
 
 from cloudchat_core.errors import CloudchatError
@@ -45,7 +46,7 @@ def reason(error: BaseException) -> str:
     found, beneath = str(error) or type(error).__name__, [error]
     while beneath:
         cause = beneath.pop()
-        if isinstance(cause, socket.gaierror):
+        if isinstance(cause, (socket.gaierror, ssl.SSLError)):
             found = cause.strerror or found
         elif isinstance(cause, OSError) and cause.errno:
             found = os.strerror(cause.errno)

@@ -11,9 +11,11 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from tests.cli.program import COMMAND, PATIENCE, Program, Server, run
+from tests.transports.peer import listening
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,12 +51,24 @@ def test_whoever_is_killed_is_gone_after_grace(server: Server) -> None:
         witness.until(r"Victim is gone \(disconnected\)$")
 
 
-def test_an_interrupt_leaves_at_once(server: Server) -> None:
-    with server.chat("Patient") as witness, server.chat("Hasty") as hasty:
-        hasty.signal(signal.SIGINT)
-        assert hasty.ended() == 130
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_an_interrupt_leaves_at_once(server: Server, number: signal.Signals, code: int) -> None:
+    who = f"Hasty {code}"
+    with server.chat(f"Patient {code}") as witness, server.chat(who) as hasty:
+        hasty.signal(number)
+        assert hasty.ended() == code
         assert hasty.errors == []
-        witness.until("Hasty left$")
+        witness.until(f"{who} left$")
+
+
+def test_a_server_that_lets_nobody_in_by_that_name_is_no_missing_server(server: Server) -> None:
+    """127.1 is this machine as well, but no address in the usual form, and so a name."""
+    for arguments in (("chat", "Ann"), ("instances", "list")):
+        refused = run(*arguments, "--server", f"http://127.1:{server.port}")
+        assert refused.returncode == 3, refused.stderr
+        assert "--allow-host" in refused.stderr
 
 
 def test_a_taken_nickname_is_refused_with_suggestions_however_it_is_written(
@@ -102,6 +116,22 @@ def test_what_is_no_command_is_not_said_and_two_slashes_say_one(server: Server) 
         slasher.until("You: /etc/hosts is a file$")
         slasher.type("x" * 5000)
         slasher.until("text_invalid")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("typed", ["", "is anybody there?"])
+async def test_who_is_told_not_to_come_back_ends_with_the_reason(typed: str) -> None:
+    async with listening() as peer:
+        with Program("chat", "Ann", "--server", peer.url) as program:
+            link = await peer.welcome()
+            await link.let_in()
+            if typed:
+                program.type(typed)
+                await link.command()
+            await link.close(4501)
+            assert await anyio.to_thread.run_sync(program.ended) == 3
+            (line,) = program.errors
+            assert "4501" in line
 
 
 def test_who_comes_later_sees_what_was_said_and_what_happened_to_instances(server: Server) -> None:
@@ -193,7 +223,10 @@ class Terminal:
             left = deadline - time.monotonic()
             assert left > 0, self._shown
             assert select.select([self._own], [], [], left)[0], self._shown
-            self._shown += os.read(self._own, 65_536).decode()
+            try:
+                self._shown += os.read(self._own, 65_536).decode()
+            except OSError:  # the program has ended
+                raise AssertionError(self._shown) from None
         self._shown = self._shown[found.end() :]
 
     def type(self, line: str) -> None:
@@ -225,6 +258,33 @@ def test_at_a_terminal_another_nickname_is_asked_for(server: Server) -> None:
             assert terminal.process.wait(PATIENCE) == 0
         finally:
             terminal.close()
+
+
+def test_what_arrives_does_not_disturb_the_line_that_is_being_typed(server: Server) -> None:
+    terminal = Terminal("chat", "Typist", "--server", server.url)
+    try:
+        terminal.until(r"Typist \(you\)(?s:.*)> ")
+        terminal.press(b"half a li")
+        terminal.until("half a li")
+        assert server.run("say", "--as", "Bot", "in between").returncode == 0
+        terminal.until(r"Bot: in between\r?\n> half a li$")
+        terminal.press(b"ne\n")
+        terminal.until("You: half a line")
+    finally:
+        terminal.close()
+
+
+def test_a_terminal_shows_a_bar(server: Server) -> None:
+    terminal = Terminal("instances", "create", "--server", server.url)
+    try:
+        terminal.until("━.* of about 1 s")
+        terminal.until(": created")
+        assert terminal.process.wait(PATIENCE) == 0
+        terminal = Terminal("instances", "list", "--server", server.url)
+        terminal.until("ID.*STATE.*NAME")
+        terminal.until("stopped")
+    finally:
+        terminal.close()
 
 
 def test_at_a_terminal_nobody_has_to_name_another(server: Server) -> None:
