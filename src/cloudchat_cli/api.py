@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,10 +40,13 @@ class Api:
     def __init__(self, url: str) -> None:
         """Talk to `url`."""
         self.url = url
-        host = httpx.URL(url).host
+        parsed = httpx.URL(url)
+        # The system's certificates, as the WebSocket has it; without TLS there is no need to load any.
+        secure = parsed.scheme == "https"
+        tls = ssl.create_default_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # Whoever runs a server on this machine does not mean a proxy's idea of it.
-        local = host == "localhost" or host.startswith(("127.", "::1"))
-        self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=not local)
+        local = parsed.host == "localhost" or parsed.host.startswith(("127.", "::1"))
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=not local, verify=tls)
 
     async def __aenter__(self) -> Self:
         return self
