@@ -94,6 +94,7 @@ async def serving(
             yield listener
         finally:
             with trio.CancelScope(shield=True):
+                app.wind_down()
                 await listener.shut_down(SHUTDOWN)
             nursery.cancel_scope.cancel()
 

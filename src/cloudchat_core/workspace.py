@@ -81,6 +81,10 @@ class Workspace(msgspec.Struct, frozen=True):
         """Tell whether the token with this hash holds a nickname."""
         return self.participants.participation(scope) is not None
 
+    def knows_token(self, scope: str) -> bool:
+        """Tell whether the token with this hash has had a command accepted that is still remembered."""
+        return scope in self.memories.scopes or self.present(scope)
+
     def operation_of(self, instance: Instance) -> Operation | None:
         """Return the operation that is under way on `instance`."""
         return None if instance.operation is None else self.operations.get(instance.operation)

@@ -22,7 +22,8 @@ import trio
 
 from cloudchat_core.clock import rfc3339
 from cloudchat_core.codec import encode
-from cloudchat_core.frames import Gap, Heartbeat
+from cloudchat_core.frames import Heartbeat
+from cloudchat_transports.follower import read_page
 
 if TYPE_CHECKING:
     from cloudchat_core.feed import Framing
@@ -57,7 +58,7 @@ class Fanout:
         """Write to `outlet` from now on, framed, all events of `topics` after `offset`, and heartbeats."""
         view = self._node.feed.view(framing, topics)
         self._followers[outlet] = framing
-        outlet.follow(view, offset, partial(self._page, framing, topics))
+        outlet.follow(view, offset, partial(read_page, self._node, framing, topics))
         if outlet.push(trio.current_time()):
             self._wake()
 
@@ -92,18 +93,6 @@ class Fanout:
                 await trio.lowlevel.checkpoint()
             if more:
                 self._wake()
-
-    async def _page(
-        self, framing: Framing, topics: frozenset[str], after: int
-    ) -> tuple[bytes, int]:
-        """Read what follows `after` from the log; a gap and a snapshot where the log has let go of it."""
-        records = await self._node.read(after, self._node.limits.page)
-        if records and records[0].offset == after + 1:
-            shown = [framing(record.body) for record in records if record.topic in topics]
-            return b"".join(shown), records[-1].offset
-        state = self._node.state
-        lost = encode(Gap(state.cursor_at(after), "retention"))
-        return b"".join(map(framing, (lost, *self._node.snapshot(topics)))), state.offset
 
     async def _beat(self) -> None:
         heartbeat = self._node.heartbeat

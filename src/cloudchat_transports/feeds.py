@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import random
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 import msgspec
@@ -11,10 +12,32 @@ from cloudchat_core.cursor import CURSOR_LENGTH
 from cloudchat_core.errors import Code, RefusedError
 from cloudchat_core.events import TOPICS
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 WORKSPACE: Final = "main"
 """The workspace of those who name none."""
 
 _MANY: Final = 32  # more parameters than any request of the protocol has
+
+
+TRANSPORTS: Final = ("ws", "sse", "poll")
+"""The ways in which a server offers feeds, the best first; any of them may be switched off."""
+
+
+def switched_off(name: str, offered: Collection[str]) -> str:
+    """Return what to tell who asks for the transport `name`, where only `offered` are on."""
+    others = ", ".join(f"/v1/{other}" for other in TRANSPORTS if other in offered)
+    return f"the transport {name} is switched off on this server; it has: {others}"
+
+
+COMEBACK: Final = (0.5, 5.0)
+"""Seconds after which clients come back from a planned restart: spread out, so that they do not come all at once."""
+
+
+def comeback() -> float:
+    """Return the `retry_after` (seconds) of one client."""
+    return round(random.uniform(*COMEBACK), 2)  # noqa: S311 - spreads load, guards nothing
 
 
 class FeedRequest(msgspec.Struct, frozen=True):

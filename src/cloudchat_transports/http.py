@@ -24,7 +24,7 @@ from cloudchat_core.rates import Rates
 from cloudchat_engine.ports import LogError
 from cloudchat_transports import home
 from cloudchat_transports.access import parse_authority
-from cloudchat_transports.feeds import WORKSPACE
+from cloudchat_transports.feeds import TRANSPORTS, WORKSPACE, switched_off
 from cloudchat_transports.metrics import (
     CONTENT_TYPE,
     Metric,
@@ -33,18 +33,28 @@ from cloudchat_transports.metrics import (
     node_metrics,
 )
 from cloudchat_transports.orders import Orders
+from cloudchat_transports.poll.server import Polls
 from cloudchat_transports.requests import DisconnectedError, Request
 from cloudchat_transports.resources import Resources
-from cloudchat_transports.responses import Headers, ProblemError, Response, problem, send_response
+from cloudchat_transports.responses import (
+    Headers,
+    ProblemError,
+    Response,
+    Stream,
+    problem,
+    send_response,
+    send_stream,
+)
+from cloudchat_transports.sse.server import STREAM, EventStreams, postponed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from cloudchat_engine.node import Node
     from cloudchat_transports.access import Access
     from cloudchat_transports.requests import Receive, Scope, Send
 
-_Handler: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+_Handler: TypeAlias = "Callable[[Request], Awaitable[Response | Stream]]"
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 _HEALTH: Final = frozenset({"/healthz", "/readyz"})
@@ -76,13 +86,20 @@ class HttpApp:
         *,
         rates: Rates | None = None,
         metrics: Iterable[Metric] = (),
+        transports: Collection[str] = TRANSPORTS,
     ) -> None:
-        """Serve `node`."""
+        """Serve `node`; `transports` are those that are switched on (`ws`, `sse`, `poll`)."""
         limits = node.limits
         self._node, self._access = node, access
         self._rates = Rates(limits.requests_per_second, limits.requests_burst)
         resources = Resources(node)
         orders = Orders(node, rates or Rates(limits.commands_per_second, limits.commands_burst))
+        self._streams, self._polls = EventStreams(node), Polls(node)
+        feeds: dict[str, _Handler] = {
+            "ws": resources.upgrade,
+            "sse": self._streams.open,
+            "poll": self._polls.answer,
+        }
         self._answered: Counter[tuple[str, int]] = Counter()
         self._metrics = [
             *node_metrics(node),
@@ -100,7 +117,10 @@ class HttpApp:
             "/v1/operations": {"GET": resources.operations},
             "/v1/participants": {"GET": resources.participants},
             "/v1/worklog": {"GET": resources.worklog},
-            "/v1/ws": {"GET": resources.upgrade},
+            **{
+                f"/v1/{name}": {"GET": handler if name in transports else _off(name, transports)}
+                for name, handler in feeds.items()
+            },
         }
         self._named_routes: dict[str, dict[str, _Handler]] = {
             "/v1/instances": {
@@ -127,10 +147,16 @@ class HttpApp:
         else:
             raise LocalProtocolError(f"this ASGI application has no {scope['type']!r}")
 
+    def wind_down(self) -> None:
+        """Tell all feeds that the server restarts, and end them."""
+        self._streams.wind_down()
+        self._polls.wind_down()
+
     # -- from request to response
 
     async def _serve(self, request: Request, send: Send) -> None:
         cors: Headers = ()
+        response: Response | Stream
         try:
             cors = self._admit(request)
             response = await self._answer(request)
@@ -146,8 +172,13 @@ class HttpApp:
         except Exception:  # noqa: BLE001 - a bug costs one request
             _log.exception("%s %s could not be answered", request.method, request.path)
             response = problem(Code.INTERNAL, "the server failed to answer; its log says more")
+        if request.path == STREAM and isinstance(response, Response):
+            response = postponed(response)
         method = request.method if request.method in _METHODS else "other"
         self._answered[method, response.status] += 1
+        if isinstance(response, Stream):
+            await send_stream(send, request.method, response, cors)
+            return
         if not request.unread:
             await send_response(send, request.method, response, cors)
             return
@@ -172,7 +203,7 @@ class HttpApp:
             ("access-control-expose-headers", _EXPOSED),
         )
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response | Stream:
         if request.path not in _HEALTH:
             wait = self._rates.take(request.address, self._node.now())
             if wait:
@@ -219,3 +250,10 @@ class HttpApp:
     async def _measure(self, request: Request) -> Response:
         headers = (("cache-control", "no-store"),)
         return Response(200, exposition(self._metrics), CONTENT_TYPE, headers)
+
+
+def _off(name: str, offered: Collection[str]) -> _Handler:
+    async def refuse(request: Request) -> Response:
+        return problem(Code.NOT_FOUND, switched_off(name, offered))
+
+    return refuse

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from cloudchat_core.limits import Limits
+    from cloudchat_core.workspace import Workspace
 
 Scope: TypeAlias = "Mapping[str, Any]"
 Receive: TypeAlias = "Callable[[], Awaitable[Mapping[str, Any]]]"
@@ -42,6 +43,7 @@ class Request:
         self.address: str = (scope.get("client") or ("",))[0]
         self.http_version: str = scope.get("http_version", "1.1")
         self.name = ""
+        self.state: Mapping[str, Any] = scope.get("state") or {}
         self._receive, self._limits = receive, limits
         self._query: bytes = scope.get("query_string", b"")
         self._headers: dict[str, list[str]] = {}
@@ -88,6 +90,25 @@ class Request:
             detail = "Cloudchat-Token is one token: 22 to 128 of A-Z a-z 0-9 _ -"
             raise ProblemError(Code.TOKEN_INVALID, detail)
         return scope
+
+    def feed_scopes(self, state: Workspace) -> list[str]:
+        """Return the hashes of the participation tokens that a feed serves, from `Cloudchat-Token` (a list).
+
+        One that is malformed, or that no `join` or `say` has introduced yet, is `token_invalid`.
+        """
+        scopes = [token_hash(token) for token in self.header_list("cloudchat-token")]
+        known = [scope for scope in scopes if scope is not None and state.knows_token(scope)]
+        if len(known) < len(scopes):
+            detail = (
+                "Cloudchat-Token names tokens that have joined; join by POST /v1/commands first"
+            )
+            raise ProblemError(Code.TOKEN_INVALID, detail)
+        return known
+
+    async def disconnected(self) -> None:
+        """Wait until the client is gone."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     def idempotency_key(self, scope: str) -> str:
         """Return the id that `Idempotency-Key` gives the command, quoted or bare; empty without one.

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -15,9 +16,6 @@ from msgspec import UNSET, UnsetType
 from cloudchat_core.codec import encode
 from cloudchat_core.errors import CloudchatError, Code
 from cloudchat_core.frames import OperationRef, Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
@@ -75,6 +73,7 @@ _ALWAYS: Final[tuple[tuple[str, str], ...]] = (
 _RENAMED: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 Headers = tuple[tuple[str, str], ...]
+Write = Callable[[bytes], Awaitable[None]]
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -89,6 +88,15 @@ class Response(msgspec.Struct, frozen=True):
 def phrase(status: int) -> str:
     """Return the reason phrase of RFC 9110 §15; Python's own were renamed with 3.13."""
     return _RENAMED.get(status) or HTTPStatus(status).phrase
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """An answer without an end of its own: `run` writes it, piece by piece, until the client or the server goes."""
+
+    content_type: str
+    headers: Headers
+    run: Callable[[Write], Awaitable[None]]
+    status: int = 200
 
 
 class ProblemDetails(msgspec.Struct, frozen=True):
@@ -143,6 +151,25 @@ def refused(refusal: Refusal) -> Response:
 def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:
     """Return `value` as JSON that no cache keeps."""
     return Response(status, encode(value), JSON, (("cache-control", "no-store"), *headers))
+
+
+async def send_stream(
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+    method: str,
+    stream: Stream,
+    headers: Headers = (),
+) -> None:
+    """Send `stream`, or only its head where the request was a `HEAD`, over ASGI."""
+
+    async def write(data: bytes) -> None:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    headers = (*stream.headers, *_ALWAYS, *headers, ("content-type", stream.content_type))
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": stream.status, "headers": encoded})
+    if method != "HEAD":
+        await stream.run(write)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def send_response(

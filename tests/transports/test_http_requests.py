@@ -71,8 +71,8 @@ def test_who_has_to_wait_is_told_how_long(code: str) -> None:
 
 MISTAKES: list[tuple[str, str, Any, int, str]] = [
     ("GET", "/v1/nothing", None, 404, "not_found"),
-    ("GET", "/v1/sse", None, 404, "not_found"),
-    ("GET", "/v1/poll", None, 404, "not_found"),
+    ("GET", "/v1/sse?topics=weather", None, 404, "not_found"),
+    ("GET", "/v1/poll?topics=weather", None, 404, "not_found"),
     ("GET", "/v2/instances", None, 404, "not_found"),
     ("POST", "/v1", {}, 404, "not_found"),
     ("GET", "/v1/instances/", None, 404, "not_found"),

@@ -18,7 +18,6 @@ How a connection ended is told by `ending`: closed with 1000 (`left`), with 1001
 from __future__ import annotations
 
 import logging
-import random
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +29,7 @@ from cloudchat_core.codec import encode
 from cloudchat_core.errors import RemoteProtocolError
 from cloudchat_core.frames import Closing, Refusal
 from cloudchat_core.session import POLICY_VIOLATION
+from cloudchat_transports.feeds import comeback
 from cloudchat_transports.ws.frames import PING, close_frame, text_frame
 
 if TYPE_CHECKING:
@@ -47,9 +47,6 @@ UNSUPPORTED_DATA, MESSAGE_TOO_BIG, INTERNAL_ERROR, RESTART, TRY_AGAIN = 1003, 10
 
 SILENCE: Final = 0.6
 """Part of a heartbeat's time after which a silent peer is pinged; when two go unanswered, it is lost within two."""
-
-COMEBACK: Final = (0.5, 5.0)
-"""Seconds after which clients come back from a planned restart: spread out, so that they do not come all at once."""
 
 FAIR: Final = 32
 """Frames taken from a connection until the others have their turn: about 1 ms."""
@@ -96,8 +93,7 @@ class Channel:
 
     def restart(self) -> None:
         """Say that the server goes away and when to come back; then close."""
-        retry_after = round(random.uniform(*COMEBACK), 2)  # noqa: S311 - spreads load, guards nothing
-        self._outlet.write(text_frame(encode(Closing(retry_after))))
+        self._outlet.write(text_frame(encode(Closing(comeback()))))
         self._outlet.finish(close_frame(RESTART, "the server restarts"))
 
     def look(self, now: float, heartbeat: float) -> None:

@@ -9,13 +9,13 @@ import trio
 
 from cloudchat_core.errors import Code, RefusedError
 from cloudchat_core.session import Session
-from cloudchat_transports.feeds import feed_request, parse_query
+from cloudchat_transports.feeds import TRANSPORTS, feed_request, parse_query, switched_off
 from cloudchat_transports.ws.channel import Channel
 from cloudchat_transports.ws.frames import text_frame
 from cloudchat_transports.ws.handshake import HandshakeError, Upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from cloudchat_core.rates import Rates
     from cloudchat_engine.node import Node
@@ -34,9 +34,21 @@ LOOK: Final = 1 / 12
 class WebSocketServer:
     """Serves WebSockets on connections that are handed to it; `run` looks after those that have fallen silent."""
 
-    def __init__(self, node: Node, fanout: Fanout, *, rates: Rates, check: Check) -> None:
-        """Serve `node`; `rates` are those of all transports, `check` guards the handshake."""
+    def __init__(
+        self,
+        node: Node,
+        fanout: Fanout,
+        *,
+        rates: Rates,
+        check: Check,
+        transports: Collection[str] = TRANSPORTS,
+    ) -> None:
+        """Serve `node`; `rates` are those of all transports, `check` guards the handshake.
+
+        Where `ws` is not among the `transports` that are switched on, every handshake is refused.
+        """
         self._node, self._fanout, self._rates, self._check = node, fanout, rates, check
+        self._transports = transports
         self._channels: set[Channel] = set()
 
     async def serve(self, outlet: Outlet, head: bytes) -> None:
@@ -53,6 +65,8 @@ class WebSocketServer:
             forbidden = self._check(upgrade.host, upgrade.origin)
             if forbidden is not None:
                 raise RefusedError(Code.FORBIDDEN, forbidden)
+            if "ws" not in self._transports:
+                raise RefusedError(Code.NOT_FOUND, switched_off("ws", self._transports))
             request = feed_request(parse_query(upgrade.query))
         except RefusedError as error:
             outlet.finish(upgrade.reject(error.code, error.detail))

@@ -1,0 +1,90 @@
+"""Follows a node's feed where there is no outlet to sweep: under any ASGI server, and for one answer of a poll.
+
+It is the same cursor over the same window as the sweep's (`fanout.py`); only the writing is somebody else's. One call
+of `next` returns all that is new, joined, so that a burst costs one `send`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import anyio
+
+from cloudchat_core.clock import rfc3339
+from cloudchat_core.codec import encode
+from cloudchat_core.frames import Gap, Heartbeat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from cloudchat_core.feed import Framing
+    from cloudchat_engine.node import Node
+
+
+async def read_page(
+    node: Node, framing: Framing, topics: frozenset[str], after: int
+) -> tuple[bytes, int]:
+    """Read what follows `after` from the log, framed; a gap and a snapshot where the log has let go of it.
+
+    Returns the bytes (none where the page has nothing of `topics`) and the offset of the last record in them.
+    """
+    records = await node.read(after, node.limits.page)
+    if records and records[0].offset == after + 1:
+        shown = [framing(record.body) for record in records if record.topic in topics]
+        return b"".join(shown), records[-1].offset
+    state = node.state
+    lost = encode(Gap(state.cursor_at(after), "retention"))
+    return b"".join(map(framing, (lost, *node.snapshot(topics)))), state.offset
+
+
+class Follower:
+    """One reader of the feed; a context, in which `next` may be called by one task."""
+
+    def __init__(self, node: Node, framing: Framing, topics: frozenset[str], offset: int) -> None:
+        """Begin after `offset`."""
+        self.offset = offset
+        self._node, self._framing, self._topics = node, framing, topics
+        self._view = node.feed.view(framing, topics)
+        self._news = anyio.Event()
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def __enter__(self) -> Self:
+        self._unsubscribe = self._node.on_publish(self._wake)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+
+    def _wake(self) -> None:
+        self._news.set()
+
+    @property
+    def cursor(self) -> str:
+        """The cursor of what was returned last, moved past what the topics hide."""
+        return self._node.state.cursor_at(self.offset)
+
+    async def next(self, wait: float) -> bytes:
+        """Return the frames that follow, as soon as there are any; none when `wait` seconds have passed without."""
+        with anyio.move_on_after(wait):
+            while True:
+                self._news = anyio.Event()
+                while self.offset < self._view.head:
+                    hit = self._view.since(self.offset)
+                    if hit is None:
+                        hit = await read_page(self._node, self._framing, self._topics, self.offset)
+                    data, self.offset = hit
+                    if data:
+                        return data
+                await self._news.wait()
+        return b""
+
+    def heartbeat(self) -> bytes:
+        """Return a heartbeat, framed, that says this feed's own position."""
+        return self._framing(encode(Heartbeat(self.cursor, rfc3339(self._node.now()))))

@@ -1,0 +1,97 @@
+"""The server half of the long-polling transport: `GET /v1/poll`, a feed that lasts one answer."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from cloudchat_core.codec import encode
+from cloudchat_core.errors import Code
+from cloudchat_core.presence import POLL_HOLD
+from cloudchat_transports.feeds import feed_request
+from cloudchat_transports.follower import Follower
+from cloudchat_transports.responses import JSON, ProblemError, Response
+
+if TYPE_CHECKING:
+    from cloudchat_engine.node import Node
+    from cloudchat_transports.feeds import FeedRequest
+    from cloudchat_transports.requests import Request
+
+WAIT: Final = 25.0
+"""Seconds that a poll waits where it does not say how long: below the 30 s after which some proxies give up."""
+
+LONGEST_WAIT: Final = 55.0
+"""Seconds that a poll waits at most: below the 60 s after which most proxies give up."""
+
+_NUMBER: Final = re.compile(r"[+-]?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})", re.ASCII)
+
+
+class Polls:
+    """Answers polls of one node."""
+
+    def __init__(self, node: Node) -> None:
+        """Serve `node`."""
+        self._node = node
+        self._waiting: set[anyio.CancelScope] = set()
+
+    async def answer(self, request: Request) -> Response:
+        """Handle one poll: answer at once with what there is, or when there is something, or when time is up."""
+        await request.body()  # a poll has none; what comes after it is the client's end
+        query = request.query()
+        wanted, wait = feed_request(query), _wait(query.get("wait"))
+        scopes = request.feed_scopes(self._node.state)
+        feed = secrets.token_urlsafe(12)
+        with anyio.CancelScope() as waiting:
+            self._node.open_feed(feed, lambda _code: waiting.cancel(), scopes)
+            self._waiting.add(waiting)
+            try:
+                return await self._collect(request, wanted, wait, feed)
+            finally:
+                self._waiting.discard(waiting)
+                self._node.close_feed(feed, "lost", POLL_HOLD)
+        return self._response(b"", wanted.after)
+
+    def wind_down(self) -> None:
+        """Answer all that wait, so that they come back elsewhere, or later."""
+        for waiting in tuple(self._waiting):
+            waiting.cancel()
+
+    async def _collect(
+        self, request: Request, wanted: FeedRequest, wait: float, feed: str
+    ) -> Response:
+        beginning = self._node.begin(wanted.after, wanted.topics, feed)
+        if beginning.snapshot:
+            frames = b"".join(map(_member, beginning.frames()))
+            return self._response(frames, self._node.state.cursor_at(beginning.offset))
+        with Follower(self._node, _member, wanted.topics, beginning.offset) as follower:
+            frames = b""
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_until_gone, request, tasks.cancel_scope)
+                frames = await follower.next(wait)
+                tasks.cancel_scope.cancel()
+            return self._response(frames, follower.cursor)
+
+    def _response(self, frames: bytes, cursor: str) -> Response:
+        body = b'{"frames":[%b],"cursor":%b}' % (frames[:-1], encode(cursor))
+        return Response(200, body, JSON, (("cache-control", "no-store"),))
+
+
+async def _until_gone(request: Request, waiting: anyio.CancelScope) -> None:
+    await request.disconnected()
+    waiting.cancel()
+
+
+def _member(frame: bytes) -> bytes:
+    """Return a frame as a member of a JSON array, with the comma behind it."""
+    return frame + b","
+
+
+def _wait(text: str | None) -> float:
+    if text is None:
+        return WAIT
+    if not _NUMBER.fullmatch(text):
+        raise ProblemError(Code.BAD_REQUEST, "`wait` is a number of seconds")
+    return min(max(float(text), 0.0), LONGEST_WAIT)

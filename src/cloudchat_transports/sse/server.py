@@ -1,0 +1,130 @@
+"""The server half of the event-stream transport: `GET /v1/sse`.
+
+A stream begins as any other answer does, so who may call, how fast and how errors look is decided once, in `http.py`.
+Then, on a plain HTTP/1.1 connection of our own listener, the sweep writes chunks to the connection's outlet, as it
+writes WebSocket frames; elsewhere (HTTP/2, TLS, another ASGI server) each sweep's worth goes through `send`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from cloudchat_core.codec import encode
+from cloudchat_core.frames import Closing
+from cloudchat_transports.feeds import comeback, feed_request
+from cloudchat_transports.follower import Follower
+from cloudchat_transports.responses import Response, Stream
+from cloudchat_transports.sse.frames import RETRY, chunked_event, event
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cloudchat_core.session import Beginning
+    from cloudchat_engine.node import Node
+    from cloudchat_transports.feeds import FeedRequest
+    from cloudchat_transports.requests import Request
+
+CONTENT_TYPE: Final = "text/event-stream"
+
+STREAM: Final = "/v1/sse"
+"""Where streams are served."""
+
+BEAT: Final = 0.9
+"""Part of a heartbeat's time after which a silent stream gets one."""
+
+_HEADERS: Final = (
+    # No cache keeps a stream and no proxy may touch or collect it (nginx reads the second one).
+    ("cache-control", "no-cache, no-transform"),
+    ("x-accel-buffering", "no"),
+)
+
+
+def postponed(response: Response) -> Response:
+    """Say "later" in the words of an event stream, where `response` says it: 429 or 503.
+
+    A browser's `EventSource` gives up for good on any status but 200 (WHATWG HTML §9.2.3).
+    """
+    if response.status not in {429, 503}:
+        return response
+    seconds = int(next(value for name, value in response.headers if name == "retry-after"))
+    body = b"retry: %d\n\n" % (seconds * 1000) + event(encode(Closing(seconds)))
+    return Response(200, body, CONTENT_TYPE, _HEADERS)
+
+
+class EventStreams:
+    """Serves event streams of one node."""
+
+    def __init__(self, node: Node) -> None:
+        """Serve `node`."""
+        self._node = node
+        self._ends: set[Callable[[float | None], None]] = set()
+
+    async def open(self, request: Request) -> Stream:
+        """Handle a request for a stream; raises what is wrong with it before anything is sent."""
+        await request.body()  # a stream has none; what comes after it is the client's end
+        query = request.query()
+        last = request.header("last-event-id")
+        wanted = feed_request({**query, "after": last} if last else query)
+        scopes = request.feed_scopes(self._node.state)
+        return Stream(CONTENT_TYPE, _HEADERS, partial(self._serve, request, wanted, scopes))
+
+    def wind_down(self) -> None:
+        """Tell all that the server restarts, and end their streams."""
+        for end in tuple(self._ends):
+            end(comeback())
+
+    async def _serve(
+        self,
+        request: Request,
+        wanted: FeedRequest,
+        scopes: list[str],
+        write: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        node, feed = self._node, secrets.token_urlsafe(12)
+        parting: list[float | None] = []
+        with anyio.CancelScope() as serving:
+
+            def end(retry_after: float | None) -> None:
+                parting.append(retry_after)
+                serving.cancel()
+
+            beginning = node.begin(wanted.after, wanted.topics, feed)
+            node.open_feed(feed, lambda _code: end(None), scopes)
+            self._ends.add(end)
+            try:
+                await write(RETRY + b"".join(map(event, beginning.frames())))
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._watch, request, serving)
+                    await self._follow(request, wanted, beginning, write)
+            finally:
+                self._ends.discard(end)
+                node.close_feed(feed, "lost")
+        if parting and parting[0] is not None:
+            await write(event(encode(Closing(parting[0]))))
+
+    async def _watch(self, request: Request, serving: anyio.CancelScope) -> None:
+        await request.disconnected()
+        serving.cancel()
+
+    async def _follow(
+        self,
+        request: Request,
+        wanted: FeedRequest,
+        beginning: Beginning,
+        write: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        outlet, fanout = request.state.get("outlet"), request.state.get("fanout")
+        if outlet is not None and fanout is not None and request.http_version == "1.1":
+            fanout.follow(outlet, chunked_event, wanted.topics, beginning.offset)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                fanout.unfollow(outlet)
+        with Follower(self._node, event, wanted.topics, beginning.offset) as follower:
+            while True:
+                data = await follower.next(self._node.heartbeat * BEAT)
+                await write(data or follower.heartbeat())
