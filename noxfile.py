@@ -29,5 +29,5 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("coverage", "erase")
-    session.run("pytest", "--cov", "--cov-report=", "--numprocesses=2")
+    session.run("pytest", "--cov", "--cov-report=")
     session.run("coverage", "report", "--include=src/cloudchat_core/*", "--fail-under=100")
