@@ -17,7 +17,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
-    session.run("mypy", "noxfile.py", "docs/generate.py")
+    session.run("mypy", "noxfile.py", "docs/generate.py", "examples", "benchmarks")
     session.run("lint-imports", "--no-cache")
 
 
