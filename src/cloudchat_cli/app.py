@@ -133,11 +133,11 @@ def cli() -> None:
 @click.option(
     "--transport",
     "transports",
-    type=click.Choice(["ws"]),
+    type=click.Choice(["ws", "sse", "poll"]),
     multiple=True,
-    default=["ws"],
+    default=["ws", "sse", "poll"],
     show_default=True,
-    help="How clients may follow the feed; may be repeated. HTTP resources are always served.",
+    help="How clients may follow the feed: WebSocket, Server-Sent Events, long polls; may be repeated.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -239,7 +239,6 @@ def serve(
     from cloudchat_cli.serving import Settings, run
     from cloudchat_transports.access import Access
 
-    del transports  # there is one, and it is always on
     hosts = [*allow_host, *filter(None, [os.environ.get("RENDER_EXTERNAL_HOSTNAME")])]
     try:
         access = Access(hosts, allow_origin)
@@ -252,7 +251,10 @@ def serve(
         if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared with, not bound to
             emit("listening on every address of this machine: whoever reaches it may use it")
 
-    run(Settings(host, port, log[0], duration, access, limits, keep, grace, heartbeat), ready)
+    run(
+        Settings(transports, host, port, log[0], duration, access, limits, keep, grace, heartbeat),
+        ready,
+    )
 
 
 def _server_option(command: Callable[..., Any]) -> Callable[..., Any]:

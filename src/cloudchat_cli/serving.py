@@ -25,6 +25,7 @@ from cloudchat_engine.providers.simulated import SimulatedProvider
 from cloudchat_engine.timers import SystemTimer
 from cloudchat_transports._hypercorn import HttpServer
 from cloudchat_transports.fanout import Fanout
+from cloudchat_transports.feeds import TRANSPORTS
 from cloudchat_transports.http import HttpApp
 from cloudchat_transports.listener import Listener, bind
 from cloudchat_transports.metrics import gauge
@@ -32,7 +33,7 @@ from cloudchat_transports.ws.server import WebSocketServer
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from cloudchat_core.limits import Limits
     from cloudchat_engine.ports import Log, Retention
@@ -59,6 +60,7 @@ def new_epoch() -> str:
 class Settings:
     """What `cloudchat serve` was told; durations are in seconds, `duration` is that of simulated operations."""
 
+    transports: Collection[str]
     host: str
     port: int
     log: Log
@@ -72,17 +74,22 @@ class Settings:
 
 @asynccontextmanager
 async def serving(
-    node: Node, sockets: Sequence[socket.socket], access: Access
+    node: Node,
+    sockets: Sequence[socket.socket],
+    access: Access,
+    transports: Collection[str] = TRANSPORTS,
 ) -> AsyncIterator[Listener]:
     """Run `node` and serve it on `sockets`; leaving lets all clients go in order and closes the log."""
     limits = node.limits
     rates = Rates(limits.commands_per_second, limits.commands_burst)
     fanout = Fanout(node)
-    websockets = WebSocketServer(node, fanout, rates=rates, check=access.check)
+    websockets = WebSocketServer(
+        node, fanout, rates=rates, check=access.check, transports=transports
+    )
     connections = gauge(
         "cloudchat_connections", "Connections that are open", lambda: listener.connections
     )
-    app = HttpApp(node, access, rates=rates, metrics=[connections])
+    app = HttpApp(node, access, rates=rates, metrics=[connections], transports=transports)
     http = HttpServer(app, limits, node.heartbeat)
     listener = Listener(sockets, limits=limits, websockets=websockets, http=http, fanout=fanout)
     async with trio.open_nursery() as nursery:
@@ -129,7 +136,7 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         keep=settings.keep,
     )
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with serving(node, sockets, settings.access) as listener:
+        async with serving(node, sockets, settings.access, settings.transports) as listener:
             # What is here now stays for good: the collector need not look at it again.
             gc.collect()
             gc.freeze()

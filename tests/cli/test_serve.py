@@ -152,8 +152,8 @@ def test_the_port_may_come_from_the_environment() -> None:
         assert server.until(r"serves at (\S+) ")[1] == f"http://127.0.0.1:{port}"
 
 
-def status(server: Server, **headers: str) -> int:
-    request = urllib.request.Request(f"{server.url}/v1/instances", headers=headers)
+def status(server: Server, path: str = "/v1/instances", **headers: str) -> int:
+    request = urllib.request.Request(f"{server.url}{path}", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return int(answer.status)
@@ -171,6 +171,17 @@ def test_only_names_and_origins_that_it_was_told_may_use_it() -> None:
         assert status(server, Host="evil.example") == 403
         assert status(server, Origin="https://ops.example") == 200
         assert status(server, Origin="https://evil.example") == 403
+
+
+@pytest.mark.parametrize("switched_on", [("ws",), ("sse",), ("poll",), ("ws", "poll")])
+def test_only_the_transports_that_are_switched_on_are_served(switched_on: tuple[str, ...]) -> None:
+    options = [word for name in switched_on for word in ("--transport", name)]
+    with Server(*MEMORY, *options) as server:
+        assert status(server, "/v1/poll?wait=0") == (200 if "poll" in switched_on else 404)
+        assert status(server, "/v1/sse") == (200 if "sse" in switched_on else 404)
+        chat = server.run("chat", "Ann")
+        assert chat.returncode == (0 if "ws" in switched_on else 3), chat.stderr
+        assert status(server) == 200
 
 
 def test_limits_and_retention_are_taken() -> None:
