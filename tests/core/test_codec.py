@@ -158,7 +158,9 @@ def test_content_is_what_is_asked_for_not_who_asks_or_under_which_id() -> None:
     assert content_hash(Create("a", spec={"x": 1, "y": 2})) == content_hash(
         Create("b", spec={"y": 2, "x": 1})
     )
-    assert content_hash(Say("a", "x")) != content_hash(Say("a", "x", "Eve"))
+    assert content_hash(Say("a", "x")) not in map(
+        content_hash, [Say("a", "x", "Eve"), Say("a", "x ")]
+    )
 
 
 @given(records())

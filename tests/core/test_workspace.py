@@ -84,6 +84,14 @@ def test_a_workspace_that_was_never_opened_has_a_cursor_that_no_log_serves() -> 
     assert (state.epoch, state.cursor) == ("", "0-0")
 
 
+def test_a_token_is_known_from_its_first_accepted_command_on() -> None:
+    driver, scope = Driver(), "a" * 64
+    driver.execute(Join("1", ""), Caller(scope))
+    assert not driver.state.knows_token(scope)
+    driver.execute(Say("1", "hi", "Bot"), Caller(scope))
+    assert driver.state.knows_token(scope)
+
+
 def test_the_oldest_openings_are_forgotten() -> None:
     driver = Driver()
     for _ in range(1_000):

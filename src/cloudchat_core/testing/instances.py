@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import UNSET
 
 from cloudchat_core.commands import Create, Remove, Report, Start, Stop
@@ -41,7 +41,7 @@ class InstanceMachine(RuleBasedStateMachine):
     `TestInstances = InstanceMachine.TestCase`.
     """
 
-    limits = Limits(instances=4, finished_operations=3, operation_time=30)
+    limits = Limits(instances=3, finished_operations=3, operation_time=30)
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +52,13 @@ class InstanceMachine(RuleBasedStateMachine):
     def expected(self, command: str) -> float | None:
         """Say how long `command` takes."""
         return None if command == "remove" else 20
+
+    @initialize()
+    def begin(self) -> None:
+        """One instance is there from the beginning."""
+        self.create(None)
+        (operation,) = self.driver.began
+        self._report(operation, "")
 
     @rule(name=st.none() | st.text("abc", min_size=1, max_size=5))
     def create(self, name: str | None) -> None:
@@ -66,10 +73,27 @@ class InstanceMachine(RuleBasedStateMachine):
             self.model[instance.id] = _Machine()
             self._begun(reply, "create")
 
+    @precondition(lambda self: self.model)
     @rule(data=st.data(), command=st.sampled_from(sorted(_COMMANDS)))
     def operate(self, data: st.DataObject, command: str) -> None:
-        """A command is taken when the instance is there, idle, and in a state for it; else the refusal says why not."""
-        instance = data.draw(st.sampled_from(["never", *sorted(self.gone), *self.model]))
+        """A command is taken when the instance is idle and in a state for it; else the refusal says why not."""
+        self._operate(data.draw(st.sampled_from(list(self.model))), command)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), command=st.sampled_from(sorted(_COMMANDS)))
+    def operate_and_finish(self, data: st.DataObject, command: str) -> None:
+        """A command is taken, and what was under way is done at once."""
+        instance = data.draw(st.sampled_from(list(self.model)))
+        self._operate(instance, command)
+        self._report(self.model[instance].operation or "never", "")
+
+    @rule(data=st.data(), command=st.sampled_from(sorted(_COMMANDS)))
+    def talk_of_what_is_not_there(self, data: st.DataObject, command: str) -> None:
+        """Who was removed, or never came to be, is unknown for ever; a report on what is over changes nothing."""
+        self._operate(data.draw(st.sampled_from(["never", *sorted(self.gone)])), command)
+        self._report(data.draw(st.sampled_from(["never", *sorted(self.driver.ended)])), "")
+
+    def _operate(self, instance: str, command: str) -> None:
         reply = self.driver.execute(_COMMANDS[command]("", instance)).reply
         known = self.model.get(instance)
         if known is None:
@@ -106,11 +130,14 @@ class InstanceMachine(RuleBasedStateMachine):
         assert _state(event) == known.state, "as it was before the command"
         assert event.instance.operation is UNSET
 
-    @rule(data=st.data(), reason=st.sampled_from(["", "no_space"]))
+    @precondition(lambda self: self.driver.state.operations)
+    @rule(data=st.data(), reason=st.sampled_from(["", "", "no_space"]))
     def report(self, data: st.DataObject, reason: str) -> None:
-        """A report ends an operation under way; on any other it changes nothing."""
+        """A report ends an operation under way."""
         under_way = [one.operation for one in self.model.values() if one.operation]
-        operation = data.draw(st.sampled_from(["never", *sorted(self.driver.ended), *under_way]))
+        self._report(data.draw(st.sampled_from(under_way)), reason)
+
+    def _report(self, operation: str, reason: str) -> None:
         owner = next((n for n, one in self.model.items() if one.operation == operation), None)
         records = self.driver.execute(Report(operation, reason, "detail")).records
         if owner is None:

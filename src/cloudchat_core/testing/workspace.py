@@ -41,7 +41,6 @@ class _Scope:
 
     accepted: dict[str, tuple[ClientCommand, Ack, int]] = field(default_factory=dict)
     last: int = 0
-    turn: int = 0
 
 
 class WorkspaceMachine(RuleBasedStateMachine):
@@ -60,11 +59,11 @@ class WorkspaceMachine(RuleBasedStateMachine):
         operation_time=30,
         command_ids=4,
         token_memory=5_000,
-        tokens=4,
+        tokens=5,
         shared_ids=3,
         shared_memory=2_000,
     )
-    callers = callers(5)
+    callers = callers(7)
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +115,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
 
     def _used(self, scope: _Scope) -> None:
         self.turn += 1
-        scope.last, scope.turn = self.driver.state.at, self.turn
+        scope.last = self.driver.state.at
 
     def _fresh(self) -> str:
         # A UUID, because that is what callers without a token are remembered by.
@@ -171,6 +170,13 @@ class WorkspaceMachine(RuleBasedStateMachine):
             assert code == Code.NICKNAME_TAKEN
         else:
             assert code is None
+
+    @rule(speakers=st.lists(callers, min_size=3, max_size=12))
+    def many_speak(self, speakers: list[Caller]) -> None:
+        """Many scripts report one after the other: more than the server has places for."""
+        for caller in speakers:
+            self.driver.advance(0.001)
+            self.tell(Say(self._fresh(), "done", f"bot {self.turn}"), caller)
 
     @precondition(lambda self: self.holders)
     @rule(count=st.integers(1, RECENT + 5), data=st.data())
@@ -235,11 +241,16 @@ class WorkspaceMachine(RuleBasedStateMachine):
         """Whether the limits promise that the server has not forgotten this caller."""
         if name == SHARED or self.driver.state.present(name):
             return True
-        scope, now = self.scopes[name], self._now()
-        turns = sorted((one.turn for one in self.scopes.values()), reverse=True)
-        # One place is that of the callers without a token, and one command may make room for itself.
-        safe = turns[: self.limits.tokens - 1 - max(1, self.limits.tokens // 100)]
-        return scope.turn in safe and now - scope.last < self.limits.token_memory * SECOND
+        last = self.scopes[name].last
+        rivals = [
+            other
+            for other, scope in self.scopes.items()
+            if other not in {name, SHARED} and scope.last >= last
+        ]
+        # Participants never make room, and one command may ask for that of several.
+        places = self.limits.tokens - self.limits.participants - max(1, self.limits.tokens // 100)
+        young = self._now() - last < self.limits.token_memory * SECOND
+        return young and len(rivals) < places
 
     def _is_remembered(self, name: str, command_id: str) -> bool:
         """Whether the limits promise that the server still knows this command."""
@@ -272,11 +283,23 @@ class WorkspaceMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._accepted())
     @rule(data=st.data())
     def reuse_an_id(self, data: st.DataObject) -> None:
-        """An id that names a command names no other."""
+        """An id that names a command names no other, of another type or with other content."""
         name, command_id = data.draw(st.sampled_from(self._accepted()))
+        command = self.scopes[name].accepted[command_id][0]
+        other: ClientCommand = Say(command_id, "something that nobody ever said")
+        if isinstance(command, Say):
+            other = Say(command_id, f"{command.text} too", command.nickname)
         if self._is_remembered(name, command_id):
-            reply = self.tell(Say(command_id, "something that nobody ever said"), Caller(name))
-            assert _code(reply) == Code.ID_REUSED
+            assert _code(self.tell(other, Caller(name))) == Code.ID_REUSED
+
+    @invariant()
+    def what_is_promised_is_remembered(self) -> None:
+        """The server knows every command that the limits say it knows, and its answer."""
+        for name, command_id in self._accepted():
+            if self._is_remembered(name, command_id):
+                known = self.driver.state.memories.get(name, command_id)
+                assert known is not None
+                assert known.ack == self.scopes[name].accepted[command_id][1]
 
     # -- what the server does
 
