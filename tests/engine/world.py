@@ -193,7 +193,13 @@ class World:
         node = self.node(log=log, provider=provider, limits=limits, grace=grace, keep=keep)
         async with anyio.create_task_group() as tasks:
             await tasks.start(node.run)
-            yield node
+            try:
+                yield node
+            finally:
+                # A node that ends waits for its append, also where a test has failed.
+                for rigged in (log, self.log):
+                    if isinstance(rigged, RiggedLog) and rigged.is_shut:
+                        rigged.let_pass()
             tasks.cancel_scope.cancel()
 
 
