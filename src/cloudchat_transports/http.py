@@ -34,7 +34,7 @@ from cloudchat_transports.metrics import (
 )
 from cloudchat_transports.orders import Orders
 from cloudchat_transports.poll.server import Polls
-from cloudchat_transports.requests import DisconnectedError, Request
+from cloudchat_transports.requests import Bodies, DisconnectedError, Request
 from cloudchat_transports.resources import Resources
 from cloudchat_transports.responses import (
     Headers,
@@ -92,6 +92,7 @@ class HttpApp:
         limits = node.limits
         self._node, self._access = node, access
         self._rates = Rates(limits.requests_per_second, limits.requests_burst)
+        self._bodies = Bodies(limits)
         resources = Resources(node)
         orders = Orders(node, rates or Rates(limits.commands_per_second, limits.commands_burst))
         self._streams, self._polls = EventStreams(node), Polls(node)
@@ -134,7 +135,8 @@ class HttpApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a request, a WebSocket (refused), or the server's lifespan (nothing to do)."""
         if scope["type"] == "http":
-            await self._serve(Request(scope, receive, self._node.limits), send)
+            request = Request(scope, receive, self._node.limits, self._bodies)
+            await self._serve(request, send)
         elif scope["type"] == "websocket":
             # A WebSocket comes to the listener; one on a re-used connection is told to come on a new one: 403.
             await receive()

@@ -29,22 +29,43 @@ _TARGET: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
+LARGE: Final = 64
+"""How many bodies of the largest size (`limits.body`) may be on their way at once."""
+
 
 class DisconnectedError(CloudchatError):
     """The client is gone; there is nobody to answer."""
 
 
+class Bodies:
+    """The bodies of all requests that are on their way: `held` bytes.
+
+    A body takes its time, and thousands of the largest would take all memory. When there is no room, those that are
+    larger than any frame have to wait; the small ones, which most are, always pass.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        """Give room to `LARGE` of the largest."""
+        self.held = 0
+        self._small, self._room = limits.frame, LARGE * limits.body
+
+    def check(self, size: int) -> None:
+        """Raise `ProblemError` where there is no room for one that has come to `size` bytes."""
+        if size > self._small and self.held > self._room:
+            raise ProblemError(Code.UNAVAILABLE, "too many large bodies at once: try it again")
+
+
 class Request:
     """One request. `path` is what follows the place where the application is mounted, `root` (no slash at its end)."""
 
-    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
-        """Read nothing yet but what the scope has."""
+    def __init__(self, scope: Scope, receive: Receive, limits: Limits, bodies: Bodies) -> None:
+        """Read nothing yet but what the scope has; `bodies` are those of all requests."""
         self.method: str = scope["method"]
         self.address: str = (scope.get("client") or ("",))[0]
         self.http_version: str = scope.get("http_version", "1.1")
         self.name = ""
         self.state: Mapping[str, Any] = scope.get("state") or {}
-        self._receive, self._limits = receive, limits
+        self._receive, self._limits, self._bodies = receive, limits, bodies
         self._query: bytes = scope.get("query_string", b"")
         self._headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
@@ -165,12 +186,17 @@ class Request:
             raise too_large
         parts: list[bytes] = []
         size = 0
-        with anyio.move_on_after(self._limits.body_time) as waiting:
-            while part := await self._part():
-                parts.append(part)
-                size += len(part)
-                if size > limit:
-                    raise too_large
+        try:
+            with anyio.move_on_after(self._limits.body_time) as waiting:
+                while part := await self._part():
+                    parts.append(part)
+                    size += len(part)
+                    self._bodies.held += len(part)
+                    if size > limit:
+                        raise too_large
+                    self._bodies.check(size)
+        finally:
+            self._bodies.held -= size
         if waiting.cancelled_caught:
             detail = f"the body did not arrive within {self._limits.body_time:g} s"
             raise ProblemError(Code.BAD_REQUEST, detail, status=408)

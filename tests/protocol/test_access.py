@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.protocol.server import PATIENCE, UPGRADE, Server, new_token
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ARGUMENTS = (
     *("--allow-host", "chat.example.org", "--allow-origin", "https://app.example.org"),
-    *("--limit", "requests_per_second=50", "--limit", "requests_burst=100"),
+    *("--limit", "requests_per_second=20", "--limit", "requests_burst=300"),
     *("--limit", "head_time=0.5", "--limit", "body_time=0.5"),
 )
 NEAR = ("Host: 127.0.0.1", "Connection: close")
@@ -173,6 +178,22 @@ def test_a_head_that_never_ends_is_ended(server: Server) -> None:
     assert server.raw(b"") == b"", "and one that never begins"
 
 
+def test_large_bodies_that_take_their_time_leave_room_for_small_ones(tmp_path: Path) -> None:
+    """However many there are, what they take is bounded, and nobody else's request is refused for it."""
+    head = b"POST /v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with Server(tmp_path / "log.sqlite") as server, ExitStack() as stack:
+        before = server.memory()
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), PATIENCE))
+            for _ in range(90)
+        ]
+        for sock in slow:
+            sock.sendall(head + b"Content-Length: 1048576\r\n\r\n" + b" " * 1_000_000)
+        assert b" 503 " in slow[-1].recv(65_536)
+        assert server.memory() - before < 85_000_000
+        assert server.post([{"type": "ping", "id": "1"}] * 9).status_code == 200
+
+
 def test_http_2_is_not_offered_so_that_every_limit_holds(server: Server) -> None:
     """Behind HTTP/2's own flow control a client could keep whole answers in our memory for ever."""
     upgrade = ("Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
@@ -204,13 +225,13 @@ def test_an_upgrade_that_is_no_websockets_is_refused(server: Server) -> None:
 
 def test_too_many_requests_are_rate_limited_and_health_is_not(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock:
-        sock.sendall(b"GET /v1/participants HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300)
+        sock.sendall(b"GET /v1/participants HTTP/1.1\r\nHost: localhost\r\n\r\n" * 600)
         got = b""
-        while got.count(b"HTTP/1.1 ") < 300:
+        while got.count(b"HTTP/1.1 ") < 600:
             got += sock.recv(65_536)
     refused = got.count(b"HTTP/1.1 429")
     assert refused > 100
-    assert got.count(b"HTTP/1.1 200") + refused == 300
+    assert got.count(b"HTTP/1.1 200") + refused == 600
     response = server.http.get("/v1/participants")
     if response.status_code == 429:
         assert response.json()["code"] == "rate_limited"
