@@ -18,7 +18,7 @@ from cloudchat_core.workspace import Workspace, evolve
 
 TestWorkspaceMachine = WorkspaceMachine.TestCase
 # The longest way to a state: it is worth more examples than a function is.
-TestWorkspaceMachine.settings = settings(max_examples=3 * settings().max_examples)
+TestWorkspaceMachine.settings = settings(max_examples=max(300, settings().max_examples))
 
 REPLAY = """
 import sys, msgspec
