@@ -25,7 +25,7 @@ from cloudchat_core.frames import Ack, Reply
 from cloudchat_engine import Node, SimulatedProvider, SystemTimer
 from cloudchat_engine.logs import SqliteLog
 
-TOKENS = 500
+TOKENS = 50
 TEXT = (
     "Somebody says something of about this length, as people do, and goes on for a little while. "
 )

@@ -34,7 +34,9 @@ def kill_loop(path: Path, rounds: int, *, publishers: int = 4, seed: int = 1) ->
     """
     source = random.Random(seed)
     crowd = [Publisher(f"publisher{n}") for n in range(publishers)]
-    command = serve_command(path, "--provider", "simulated:?duration=0.5")
+    # Snapshots as often as that are being made at most kills.
+    quick = ("--provider", "simulated:?duration=0.5", "--limit", "snapshot_every=50")
+    command = serve_command(path, *quick)
     for publisher in crowd:
         publisher.start()
     for _ in range(rounds):
