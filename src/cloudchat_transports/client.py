@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 
 FIRST_WAIT: Final = 0.25
 """Seconds before the first attempt to come back, at most; each further one doubles it."""
-LONGEST_WAIT: Final = 15.0
+LONGEST_WAIT: Final = 4.0
+"""Seconds: less than the usual grace of 5, so that who waited for a server to restart is back before it is over."""
 RETRY: Final = 1.0
 """Seconds before a command that the server could not do for the moment (`unavailable`) is sent again."""
 SILENCE: Final = 30.0
@@ -295,7 +296,7 @@ class Client:
     # -- connections
 
     async def _run(self) -> None:
-        attempt, wait = 0, 0.0
+        attempt = 0
         while self._end is None:
             began = anyio.current_time()
             try:
@@ -314,8 +315,8 @@ class Client:
                 if not may_return(connection.close_code):
                     self._finish(ConnectionEndedError(connection.close_code))
                     return
-            # A connection that held longer than the wait before it starts the count afresh.
-            attempt = 0 if anyio.current_time() - began > max(wait, RETRY) else attempt
+            # A connection that held for a while starts the count afresh.
+            attempt = 0 if anyio.current_time() - began > RETRY else attempt
             ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10))
             attempt += 1
             wait = asked if asked is not None else ceiling * (1 + self._jitter()) / 2
