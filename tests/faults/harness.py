@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -22,7 +23,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from cloudchat_core.codec import load, token_hash
 from cloudchat_core.events import Record
+from cloudchat_core.workspace import Workspace, evolve
 from cloudchat_engine.logs import SqliteLog
+from cloudchat_engine.replay import replay
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -192,13 +195,15 @@ class Publisher:
 
 
 def records_of(path: Path) -> list[Record]:
-    """Return what the log at `path` holds."""
+    """Return what the log at `path` holds, and see that its snapshot and tail amount to the same."""
 
     async def read() -> list[Record]:
         log = SqliteLog(path)
         opened = await log.open()
         try:
-            return [load(stored) for stored in await log.read(0, opened.head)]
+            records = [load(stored) for stored in await log.read(0, opened.head)]
+            assert await replay(log, opened) == reduce(evolve, records, Workspace())
+            return records
         finally:
             await log.aclose()
 

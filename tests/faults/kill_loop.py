@@ -34,7 +34,7 @@ def kill_loop(path: Path, rounds: int, *, publishers: int = 4, seed: int = 1) ->
     """
     source = random.Random(seed)
     crowd = [Publisher(f"publisher{n}") for n in range(publishers)]
-    # Snapshots as often as that are being made at most kills.
+    # Snapshots are made so often that many a kill comes in the middle of one.
     quick = ("--provider", "simulated:?duration=0.5", "--limit", "snapshot_every=50")
     command = serve_command(path, *quick)
     for publisher in crowd:
