@@ -1,15 +1,17 @@
 """What stands in the log is what there is: snapshots, redactions, retention, time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from cloudchat_core.clock import rfc3339
+from cloudchat_core.codec import StoredRecord
 from cloudchat_core.commands import Create, Join, Leave, Redact, Say, Start, Stop
 from cloudchat_core.errors import Code
 from cloudchat_core.limits import Limits
 from cloudchat_core.snapshot import restore
-from cloudchat_engine import Log, LogLockedError, LogUnavailableError, Retention
+from cloudchat_engine import Erasure, Log, LogLockedError, LogUnavailableError, Retention, Saved
 from cloudchat_engine.logs import MemoryLog, SqliteLog
 from tests.engine.world import (
     ALL,
@@ -157,20 +159,41 @@ def found_in(directory: Path, text: str) -> bool:
     return any(text.encode() in file.read_bytes() for file in directory.iterdir())
 
 
+class Watchful(RiggedLog):
+    """Refuses to keep a snapshot with a text that was erased, or is being erased, when it comes."""
+
+    def __init__(self, inner: Log) -> None:
+        super().__init__(inner)
+        self.said: dict[int, bytes] = {}
+        self.gone: list[bytes] = []
+
+    async def append(
+        self, records: Sequence[StoredRecord], expected: int, erased: Sequence[Erasure] = ()
+    ) -> None:
+        self.said |= {record.offset: record.body for record in records}
+        self.gone += [self.said[erasure.offset] for erasure in erased]
+        await super().append(records, expected, erased)
+
+    async def save(self, snapshot: Saved) -> None:
+        assert not any(body in snapshot.state for body in self.gone)
+        await super().save(snapshot)
+
+
 async def test_a_snapshot_in_the_making_does_not_bring_back_what_was_taken_back(
     tmp_path: Path,
 ) -> None:
     """Whatever the moment: texts come and go while a snapshot is due at every event."""
-    log = RiggedLog(SqliteLog(tmp_path / "log.db"))
+    log = Watchful(SqliteLog(tmp_path / "log.db"))
     world = World()
     async with world.running(log=log, limits=Limits(snapshot_every=1)) as node:
         await ok(node, Join("j", "Ann"))
-        for n in range(40):
-            said = await ok(node, Say(f"s{n}", f"{SECRET} {n}"))
+        for n in range(60):
+            said = await ok(node, Say(f"s{n}", f"{SECRET} {n}."))
             await ok(node, Redact(f"r{n}", said.cursor))
         head = node.state.offset
         await log.wait_for(lambda: log.saved[-1].offset >= head)
         assert not found_in(tmp_path, SECRET)
+        assert len(log.gone) == 60
 
 
 async def test_a_crash_between_a_redaction_and_its_snapshot_leaves_no_text_for_long() -> None:

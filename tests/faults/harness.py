@@ -42,11 +42,13 @@ def needs(tool: str) -> None:
         pytest.skip(f"{tool} is not installed")
 
 
-def serve_command(path: Path, *options: str) -> list[str]:
+def serve_command(path: Path, *options: str, synced: bool = True) -> list[str]:
     """Return the command line of a server over the log at `path`."""
+    synced_main = ("-c", "from cloudchat_cli import main; main()")
     return [
-        *(sys.executable, "-c", "from cloudchat_cli import main; main()", "serve", "--port", "0"),
-        *("--log", f"sqlite:{path}", "--limit", "commands_per_second=0"),
+        sys.executable,
+        *(synced_main if synced else ("-m", "tests.faults.unsynced")),
+        *("serve", "--port", "0", "--log", f"sqlite:{path}", "--limit", "commands_per_second=0"),
         *("--limit", "requests_per_second=0", *options),
     ]
 

@@ -87,7 +87,7 @@ def test_no_byte_of_an_ack_leaves_before_the_write_that_holds_it_is_synced(tmp_p
 def test_that_is_noticed_where_the_log_is_not_synced(tmp_path: Path) -> None:
     needs("strace")
     path = tmp_path / "log.db"
-    trace = traced(path, [sys.executable, "-m", "tests.faults.unsynced", str(path)])
+    trace = traced(path, serve_command(path, synced=False))
     assert acks(trace) == early_acks(trace) == list(range(1, 41))
 
 
