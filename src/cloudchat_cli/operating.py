@@ -25,6 +25,7 @@ from cloudchat_core.client_session import Snapshot
 from cloudchat_core.clock import SECOND, SystemClock, parse_rfc3339
 from cloudchat_core.commands import Create, Remove, Say, Start, Stop
 from cloudchat_core.events import INSTANCES, Failed, InstanceEvent, Received
+from cloudchat_core.frames import Welcome
 from cloudchat_engine.timers import SystemTimer
 from cloudchat_transports.client import Client, ConnectionEndedError, Disconnected
 from cloudchat_transports.client_transport import RejectedError
@@ -230,13 +231,18 @@ class _Watch:
 
     async def follow(self) -> InstanceView:
         """Return the instance as it is at the end of the operation; raises `Failure` where that failed."""
+        away = False
         try:
             async with Client(
                 self._api.url, after=self._after, topics=(INSTANCES,), patient=True
             ) as client:
                 async for item in client:
                     if isinstance(item, Disconnected):
-                        note(f"{item.why}; trying again")
+                        if not away:
+                            note(f"{item.why}; trying again")
+                        away = True
+                    elif isinstance(item, Welcome):
+                        away = False
                     elif isinstance(item, Snapshot) and not item.more:
                         known = await self._api.operation(self._operation.id)
                         if known.done:

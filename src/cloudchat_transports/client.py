@@ -44,7 +44,7 @@ from cloudchat_core.commands import (
 )
 from cloudchat_core.errors import CloudchatError, RemoteProtocolError
 from cloudchat_core.frames import Ack, Heartbeat, Refusal, Reply, Welcome
-from cloudchat_transports.client_transport import RejectedError, Transport, UnreachableError
+from cloudchat_transports.client_transport import LOST, RejectedError, Transport, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +67,8 @@ PARTING: Final = 2.0
 BACKLOG: Final = 1_000
 """Frames that may wait to be taken before the client stops reading."""
 NORMAL: Final = 1000
+
+_ENDS: Final = {LOST: "the connection was lost", 1012: "the server restarts"}
 
 
 class CommandRefusedError(CloudchatError):
@@ -327,7 +329,7 @@ class Client:
         """Serve one connection to its end, and say why it ended."""
         self._session.opened()
         self._connection = connection
-        why = "the connection was lost"
+        why = ""
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._send, connection)
@@ -364,7 +366,8 @@ class Client:
             if silence.cancelled_caught:
                 return "the server is silent"
             if data is None:
-                return f"the connection ended (close code {connection.close_code})"
+                code = connection.close_code
+                return _ENDS.get(code, f"the connection ended (close code {code})")
             try:
                 frame = decode_frame(data)
             except RemoteProtocolError as error:

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.cli.program import Server
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "client.md"
 
 
-def test_the_bot_answers_who_calls_it_and_reports_failures(server: Server) -> None:
-    bot = subprocess.Popen([sys.executable, str(EXAMPLES / "echo.py"), server.url])
-    try:
-        with server.chat("Caller") as caller:
-            if not any("Echo" in line for line in caller.lines):
-                caller.until("Echo joined")
-            caller.type("not for the bot")
+def programs(url: str) -> dict[str, list[str]]:
+    """The program of examples/, and the one in the page about the client."""
+    (block,) = re.findall("```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    script = f"import anyio\n{block}\nanyio.run(main)".replace("http://127.0.0.1:8000", url)
+    return {"program": [str(ROOT / "examples" / "echo.py"), url], "page": ["-c", script]}
+
+
+@pytest.mark.parametrize("which", ["program", "page"])
+def test_the_bot_answers_who_calls_it(server: Server, which: str) -> None:
+    with server.chat(f"Caller of the {which}") as caller:
+        bot = subprocess.Popen([sys.executable, *programs(server.url)[which]])
+        try:
+            caller.until("Echo joined")
             caller.type("echo, are you there?")
-            caller.until("^..:.. Echo: Caller said: echo, are you there[?]$")
-            assert server.run("instances", "create", "--spec", '{"fail":"create"}').returncode == 7
-            caller.until("^..:.. Echo: .* is in trouble: ")
-            assert not any("Echo: Caller said: not for" in line for line in caller.lines)
-    finally:
-        bot.kill()
-        bot.wait()
+            caller.until(f"^..:.. Echo: Caller of the {which} said: echo, are you there[?]$")
+            if which == "program":
+                caller.type("not for the bot")
+                failed = server.run("instances", "create", "--spec", '{"fail":"create"}')
+                assert failed.returncode == 7
+                caller.until("^..:.. Echo: .* is in trouble: ")
+                assert not any("said: not for" in line for line in caller.lines)
+        finally:
+            bot.kill()
+            bot.wait()
+        caller.until(r"Echo is gone \(disconnected\)")
