@@ -133,8 +133,7 @@ class Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.process.poll() is None:
-            self.kill()
+        self.kill()
 
     def memory(self) -> int:
         """Bytes of memory that the server holds."""

@@ -16,6 +16,7 @@ from tests.protocol.server import (
     masked,
     new_name,
     new_token,
+    offset,
 )
 
 if TYPE_CHECKING:
@@ -158,11 +159,11 @@ def test_a_silent_feed_gets_heartbeats_with_its_own_position_and_pings(server: S
         start = feed.ready()["cursor"]
         beat = feed.until(lambda frame: frame["type"] == "heartbeat")
         assert set(beat) == {"type", "cursor", "at"}
-        assert beat["cursor"] == start
+        assert offset(beat["cursor"]) >= offset(start)
         with server.feed() as author:
             author.join(new_name(), new_token())
             head = author.done("say", text="not for that feed")["cursor"]
-        feed.until(is_event("heartbeat", cursor=head))
+        feed.until(lambda f: f["type"] == "heartbeat" and offset(f["cursor"]) >= offset(head))
         created = author_create(server)
         feed.event(created)
         assert feed.events[0]["cursor"] == created
