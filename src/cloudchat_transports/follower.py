@@ -71,19 +71,27 @@ class Follower:
         return self._node.state.cursor_at(self.offset)
 
     async def next(self, wait: float) -> bytes:
-        """Return the frames that follow, as soon as there are any; none when `wait` seconds have passed without."""
-        with anyio.move_on_after(wait):
-            while True:
-                self._news = anyio.Event()
-                while self.offset < self._view.head:
-                    hit = self._view.since(self.offset)
-                    if hit is None:
-                        hit = await read_page(self._node, self._framing, self._topics, self.offset)
-                    data, self.offset = hit
-                    if data:
-                        return data
+        """Return the frames that follow, as soon as there are any; none when `wait` seconds have passed without.
+
+        What is there already is returned however short the wait: only news is waited for. Raises `LogError`.
+        """
+        until = anyio.current_time() + wait
+        while True:
+            self._news = anyio.Event()
+            while self.offset < self._view.head:
+                hit = self._view.since(self.offset)
+                if hit is None:
+                    # Never cut short: who cannot wait would otherwise never come forward.
+                    hit = await read_page(self._node, self._framing, self._topics, self.offset)
+                data, self.offset = hit
+                if data:
+                    return data
+                if anyio.current_time() >= until:
+                    return b""
+            with anyio.move_on_after(until - anyio.current_time()) as waiting:
                 await self._news.wait()
-        return b""
+            if waiting.cancelled_caught:
+                return b""
 
     def heartbeat(self) -> bytes:
         """Return a heartbeat, framed, that says this feed's own position."""

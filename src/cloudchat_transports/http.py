@@ -174,7 +174,8 @@ class HttpApp:
         except Exception:  # noqa: BLE001 - a bug costs one request
             _log.exception("%s %s could not be answered", request.method, request.path)
             response = problem(Code.INTERNAL, "the server failed to answer; its log says more")
-        if request.path == STREAM and isinstance(response, Response):
+        asks = request.method in {"GET", "HEAD"}
+        if request.path == STREAM and asks and isinstance(response, Response):
             response = postponed(response)
         method = request.method if request.method in _METHODS else "other"
         self._answered[method, response.status] += 1

@@ -396,6 +396,7 @@ class Outlet(trio.abc.HalfCloseableStream):
             self._closing = True
             self.unfollow()
             trio.lowlevel.notify_closing(self._sock)
+            self._tell_gone()
 
     def end(self) -> None:
         """Give up on a reader that does not keep up: drop its backlog, then `finish` with the last words."""
@@ -416,6 +417,7 @@ class Outlet(trio.abc.HalfCloseableStream):
             return
         self._closing = self._finishing = True
         self.unfollow()
+        self._tell_gone()
         trio.lowlevel.notify_closing(self._sock)
         try:
             with trio.move_on_after(LINGER):
@@ -448,17 +450,22 @@ class Outlet(trio.abc.HalfCloseableStream):
         self.fd = -1
         self._closing = True
         self.unfollow()
-        for done in (self._rest_done, self._gone, *(done for _, done in self._queue)):
+        self._tell_gone()
+        for done in (self._rest_done, *(done for _, done in self._queue)):
             if done is not None:
                 done.set()
         self._queue.clear()
         self._rest, self._rest_done = b"", None
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed, by whomever."""
+        """Wait until the connection is closed, or closing, by whomever: also where nobody reads from it."""
         if self._gone is None:
             self._gone = trio.Event()
-        if self.fd >= 0:
-            await self._gone.wait()
-        else:
+        if self._closing:
             await trio.lowlevel.checkpoint()
+        else:
+            await self._gone.wait()
+
+    def _tell_gone(self) -> None:
+        if self._gone is not None:
+            self._gone.set()

@@ -6,7 +6,7 @@ Everything that may be wrong with a request raises `ProblemError` (or `RefusedEr
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Scope: TypeAlias = "Mapping[str, Any]"
 Receive: TypeAlias = "Callable[[], Awaitable[Mapping[str, Any]]]"
 Send: TypeAlias = "Callable[[dict[str, Any]], Awaitable[None]]"
+
+T = TypeVar("T")
 
 _TARGET: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
@@ -126,10 +128,28 @@ class Request:
             raise ProblemError(Code.TOKEN_INVALID, detail)
         return known
 
-    async def disconnected(self) -> None:
-        """Wait until the client is gone."""
+    async def attended(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what `work` returns; give it up and raise `DisconnectedError` when the client is gone before.
+
+        To be called when the body was read. What `work` raises comes out as it is, not in a group.
+        """
+        outcome: list[T] = []
+        failure: list[Exception] = [DisconnectedError("the client is gone")]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch, tasks.cancel_scope)
+            try:
+                outcome.append(await work())
+            except Exception as error:  # noqa: BLE001 - it is raised below
+                failure = [error]
+            tasks.cancel_scope.cancel()
+        if not outcome:
+            raise failure[0]
+        return outcome[0]
+
+    async def _watch(self, working: anyio.CancelScope) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        working.cancel()
 
     def idempotency_key(self, scope: str) -> str:
         """Return the id that `Idempotency-Key` gives the command, quoted or bare; empty without one.

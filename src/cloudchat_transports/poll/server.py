@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from cloudchat_core.codec import encode
 from cloudchat_core.errors import Code
+from cloudchat_core.frames import Closing
 from cloudchat_core.presence import POLL_HOLD
-from cloudchat_transports.feeds import feed_request
+from cloudchat_transports.feeds import comeback, feed_request
 from cloudchat_transports.follower import Follower
 from cloudchat_transports.responses import JSON, ProblemError, Response
 
@@ -26,7 +28,7 @@ WAIT: Final = 25.0
 LONGEST_WAIT: Final = 55.0
 """Seconds that a poll waits at most: below the 60 s after which most proxies give up."""
 
-_NUMBER: Final = re.compile(r"[+-]?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 
 
 class Polls:
@@ -36,6 +38,7 @@ class Polls:
         """Serve `node`."""
         self._node = node
         self._waiting: set[anyio.CancelScope] = set()
+        self._over = False
 
     async def answer(self, request: Request) -> Response:
         """Handle one poll: answer at once with what there is, or when there is something, or when time is up."""
@@ -43,6 +46,8 @@ class Polls:
         query = request.query()
         wanted, wait = feed_request(query), _wait(query.get("wait"))
         scopes = request.feed_scopes(self._node.state)
+        if self._over:
+            raise ProblemError(Code.UNAVAILABLE, "the server restarts", retry_after=comeback())
         feed = secrets.token_urlsafe(12)
         with anyio.CancelScope() as waiting:
             self._node.open_feed(feed, lambda _code: waiting.cancel(), scopes)
@@ -52,10 +57,12 @@ class Polls:
             finally:
                 self._waiting.discard(waiting)
                 self._node.close_feed(feed, "lost", POLL_HOLD)
-        return self._response(b"", wanted.after)
+        # A poll has no close code; who came with a cursor and was kept waiting is told to come back, later.
+        return self._response(_member(encode(Closing(comeback()))), wanted.after)
 
     def wind_down(self) -> None:
-        """Answer all that wait, so that they come back elsewhere, or later."""
+        """Tell all that wait that the server restarts, and let no more wait."""
+        self._over = True
         for waiting in tuple(self._waiting):
             waiting.cancel()
 
@@ -67,21 +74,12 @@ class Polls:
             frames = b"".join(map(_member, beginning.frames()))
             return self._response(frames, self._node.state.cursor_at(beginning.offset))
         with Follower(self._node, _member, wanted.topics, beginning.offset) as follower:
-            frames = b""
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_until_gone, request, tasks.cancel_scope)
-                frames = await follower.next(wait)
-                tasks.cancel_scope.cancel()
+            frames = await request.attended(partial(follower.next, wait))
             return self._response(frames, follower.cursor)
 
     def _response(self, frames: bytes, cursor: str) -> Response:
         body = b'{"frames":[%b],"cursor":%b}' % (frames[:-1], encode(cursor))
         return Response(200, body, JSON, (("cache-control", "no-store"),))
-
-
-async def _until_gone(request: Request, waiting: anyio.CancelScope) -> None:
-    await request.disconnected()
-    waiting.cancel()
 
 
 def _member(frame: bytes) -> bytes:

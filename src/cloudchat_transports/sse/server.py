@@ -3,10 +3,14 @@
 A stream begins as any other answer does, so who may call, how fast and how errors look is decided once, in `http.py`.
 Then, on a plain HTTP/1.1 connection of our own listener, the sweep writes chunks to the connection's outlet, as it
 writes WebSocket frames; elsewhere (HTTP/2, TLS, another ASGI server) each sweep's worth goes through `send`.
+
+What the HTTP library writes (head, first and last chunk) goes through the same outlet as whole pieces, and never while
+the sweep follows: first `write`, then `follow`; first `unfollow`, then `write`. So no chunk is split or overtaken.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -14,16 +18,18 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from cloudchat_core.codec import encode
+from cloudchat_core.errors import Code
 from cloudchat_core.frames import Closing
+from cloudchat_engine.ports import LogError
 from cloudchat_transports.feeds import comeback, feed_request
 from cloudchat_transports.follower import Follower
-from cloudchat_transports.responses import Response, Stream
+from cloudchat_transports.requests import DisconnectedError
+from cloudchat_transports.responses import ProblemError, Response, Stream
 from cloudchat_transports.sse.frames import RETRY, chunked_event, event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cloudchat_core.session import Beginning
     from cloudchat_engine.node import Node
     from cloudchat_transports.feeds import FeedRequest
     from cloudchat_transports.requests import Request
@@ -41,6 +47,8 @@ _HEADERS: Final = (
     ("cache-control", "no-cache, no-transform"),
     ("x-accel-buffering", "no"),
 )
+
+_log = logging.getLogger(__name__)
 
 
 def postponed(response: Response) -> Response:
@@ -61,7 +69,8 @@ class EventStreams:
     def __init__(self, node: Node) -> None:
         """Serve `node`."""
         self._node = node
-        self._ends: set[Callable[[float | None], None]] = set()
+        self._serving: set[anyio.CancelScope] = set()
+        self._over = False
 
     async def open(self, request: Request) -> Stream:
         """Handle a request for a stream; raises what is wrong with it before anything is sent."""
@@ -70,12 +79,15 @@ class EventStreams:
         last = request.header("last-event-id")
         wanted = feed_request({**query, "after": last} if last else query)
         scopes = request.feed_scopes(self._node.state)
+        if self._over:
+            raise ProblemError(Code.UNAVAILABLE, "the server restarts", retry_after=comeback())
         return Stream(CONTENT_TYPE, _HEADERS, partial(self._serve, request, wanted, scopes))
 
     def wind_down(self) -> None:
-        """Tell all that the server restarts, and end their streams."""
-        for end in tuple(self._ends):
-            end(comeback())
+        """Tell all that the server restarts, end their streams, and begin no more."""
+        self._over = True
+        for serving in tuple(self._serving):
+            serving.cancel()
 
     async def _serve(
         self,
@@ -85,46 +97,40 @@ class EventStreams:
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         node, feed = self._node, secrets.token_urlsafe(12)
-        parting: list[float | None] = []
         with anyio.CancelScope() as serving:
-
-            def end(retry_after: float | None) -> None:
-                parting.append(retry_after)
-                serving.cancel()
-
             beginning = node.begin(wanted.after, wanted.topics, feed)
-            node.open_feed(feed, lambda _code: end(None), scopes)
-            self._ends.add(end)
+            self._serving.add(serving)
+            node.open_feed(feed, lambda _code: serving.cancel(), scopes)
             try:
                 await write(RETRY + b"".join(map(event, beginning.frames())))
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._watch, request, serving)
-                    await self._follow(request, wanted, beginning, write)
+                follow = partial(self._follow, request, wanted.topics, beginning.offset, write)
+                await request.attended(follow)
+            except DisconnectedError:
+                return
+            except LogError:
+                _log.warning("a stream ends: the log cannot be read", exc_info=True)
             finally:
-                self._ends.discard(end)
+                self._serving.discard(serving)
                 node.close_feed(feed, "lost")
-        if parting and parting[0] is not None:
-            await write(event(encode(Closing(parting[0]))))
-
-    async def _watch(self, request: Request, serving: anyio.CancelScope) -> None:
-        await request.disconnected()
-        serving.cancel()
+        # A stream has no close code; its end is one to come back from, later.
+        await write(event(encode(Closing(comeback()))))
 
     async def _follow(
         self,
         request: Request,
-        wanted: FeedRequest,
-        beginning: Beginning,
+        topics: frozenset[str],
+        offset: int,
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         outlet, fanout = request.state.get("outlet"), request.state.get("fanout")
         if outlet is not None and fanout is not None and request.http_version == "1.1":
-            fanout.follow(outlet, chunked_event, wanted.topics, beginning.offset)
+            fanout.follow(outlet, chunked_event, topics, offset)
             try:
-                await anyio.sleep_forever()
+                await outlet.wait_closed()
             finally:
                 fanout.unfollow(outlet)
-        with Follower(self._node, event, wanted.topics, beginning.offset) as follower:
+            return
+        with Follower(self._node, event, topics, offset) as follower:
             while True:
                 data = await follower.next(self._node.heartbeat * BEAT)
                 await write(data or follower.heartbeat())
