@@ -49,6 +49,12 @@ def test_readme_has_a_library_example() -> None:
     assert any(where.startswith("README.md") for where, _ in examples())
 
 
+def test_the_index_leads_to_every_document() -> None:
+    index = (ROOT / "docs/index.md").read_text()
+    named = set(re.findall(r"\]\((\w+\.md)\)", index))
+    assert named == {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", document.read_text()))
