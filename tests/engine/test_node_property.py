@@ -42,7 +42,9 @@ EVENTS = (
     "crash",
     "crash in an append",
 )
-STEPS = st.lists(st.tuples(st.sampled_from(WISHES + EVENTS), st.integers(0, 8)), min_size=20, max_size=120)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(WISHES + EVENTS), st.integers(0, 8)), min_size=20, max_size=120
+)
 
 
 def line(frame: bytes) -> bytes:
