@@ -343,3 +343,20 @@ def test_too_fast_is_rate_limited_and_a_flood_that_goes_on_is_closed_with_1008(
                 feed.ws.send('{"type":"ping","id":"flood"}')
         assert feed.closed()[0] == 1008
         assert bystander.done("ping")["type"] == "ack"
+
+
+def test_the_parameters_of_an_instance_have_a_size(server: Server) -> None:
+    with server.feed() as feed:
+        assert feed.done("create", spec={"x": "y" * 60_000})["type"] == "ack"
+    large = {"spec": {"x": "y" * 65_536}}
+    response = server.http.post("/v1/instances", json=large)
+    assert (response.status_code, response.json()["code"]) == (413, "too_large")
+
+
+def test_ids_that_anybody_might_choose_are_not_shared_by_those_without_a_token(
+    server: Server,
+) -> None:
+    with server.feed() as one, server.feed() as other:
+        first = one.done("create", id="1")
+        second = other.done("create", id="1")
+        assert first["instance"]["id"] != second["instance"]["id"]
