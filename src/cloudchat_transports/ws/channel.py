@@ -81,7 +81,7 @@ class Channel:
         self._rates = rates
         self._parts = bytearray()
         self._pings = 0
-        self._heard = 0.0
+        self._heard = trio.current_time()
         self.ending: Ending = "lost"
         outlet.last_words = close_frame(TRY_AGAIN, "too much was left unread")
 
@@ -112,7 +112,6 @@ class Channel:
 
     async def read(self) -> None:
         """Take what the peer sends until it closes, breaks the protocol, or is lost."""
-        self._heard = trio.current_time()
         try:
             while data := await self._outlet.receive_some():
                 self._heard, self._pings = trio.current_time(), 0

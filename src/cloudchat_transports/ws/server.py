@@ -15,7 +15,7 @@ from cloudchat_transports.ws.frames import text_frame
 from cloudchat_transports.ws.handshake import HandshakeError, Upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from cloudchat_core.rates import Rates
     from cloudchat_engine.node import Node
@@ -50,6 +50,7 @@ class WebSocketServer:
         self._node, self._fanout, self._rates, self._check = node, fanout, rates, check
         self._transports = transports
         self._channels: set[Channel] = set()
+        self._snapshots: dict[frozenset[str], tuple[Sequence[bytes], bytes]] = {}
 
     async def serve(self, outlet: Outlet, head: bytes) -> None:
         """Serve one connection, whose request's head was read already, until it is closed."""
@@ -80,10 +81,13 @@ class WebSocketServer:
         channel = Channel(self._node, outlet, session, engine, self._rates)
         beginning = self._node.begin(request.after, request.topics, session.feed)
         self._node.open_feed(session.feed, channel.close)
+        self._channels.add(channel)
         try:
-            await outlet.send_all(answer + b"".join(map(text_frame, beginning.frames())))
+            gap = () if beginning.gap is None else (beginning.gap,)
+            await outlet.send_all(answer + b"".join(map(text_frame, (beginning.welcome, *gap))))
+            if beginning.snapshot:
+                await outlet.send_all(self._framed(request.topics, beginning.snapshot))
             self._fanout.follow(outlet, text_frame, request.topics, beginning.offset)
-            self._channels.add(channel)
             await channel.read()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # lost, or ended by us from elsewhere: what follows is the same
@@ -92,6 +96,13 @@ class WebSocketServer:
             self._fanout.unfollow(outlet)
             self._node.close_feed(session.feed, channel.ending)
             await outlet.aclose()
+
+    def _framed(self, topics: frozenset[str], parts: Sequence[bytes]) -> bytes:
+        """Frame a snapshot, once for all who get it: it may be large, and not all of them read it at once."""
+        known = self._snapshots.get(topics)
+        if known is None or known[0] is not parts:
+            known = self._snapshots[topics] = parts, b"".join(map(text_frame, parts))
+        return known[1]
 
     async def run(self) -> None:
         """Ping silent peers and let go of those that do not answer, until cancelled."""
