@@ -1,9 +1,8 @@
 """The node: the one loop that decides, appends, publishes and answers.
 
-Commands wait in one queue. The loop takes all that wait, decides each on top of the one before, appends all their
-records at once, and only when the log has them does the batch's state become *the* state: it is published to the feed
-and everybody is answered. What arrives meanwhile is the next batch. So nothing is decided on top of an append that has
-not returned, nobody is told what the log does not have, and a failed append is undone by forgetting the batch's state.
+Commands wait in one queue. The loop takes all that wait, has each decided on top of the one before and all records
+appended at once (`replica.py`), and only when the log has them are they published to the feed and everybody answered.
+What arrives meanwhile is the next batch. So nobody is told what the log does not have.
 
 Presence stands beside it: who is connected is not in the log. When a participation has been without a feed for too
 long, the node issues its `left` as a command like any other.
@@ -32,8 +31,8 @@ from cloudchat_core.commands import (
 )
 from cloudchat_core.decide import Decider, next_deadline
 from cloudchat_core.errors import Code
-from cloudchat_core.events import InstanceEvent, Record, Redacted
-from cloudchat_core.feed import Entry, Feed
+from cloudchat_core.events import InstanceEvent, Record
+from cloudchat_core.feed import Feed
 from cloudchat_core.frames import Refusal, Reply
 from cloudchat_core.limits import Limits
 from cloudchat_core.presence import JOIN_HOLD, Ending, Presence
@@ -41,20 +40,10 @@ from cloudchat_core.session import Beginning, begin
 from cloudchat_core.snapshot import snapshot_frames
 from cloudchat_core.workspace import Workspace
 from cloudchat_engine.attendance import Attendance
-from cloudchat_engine.batch import Answer, Decided, Waiting, decide_batch, refusal
+from cloudchat_engine.batch import Answer, Waiting, refusal
 from cloudchat_engine.operations import Operations
-from cloudchat_engine.ports import (
-    Erasure,
-    Log,
-    LogConflictError,
-    LogDamagedError,
-    LogError,
-    LogUncertainError,
-    Provider,
-    Retention,
-    Timer,
-)
-from cloudchat_engine.replay import PAGE, follow, replay
+from cloudchat_engine.ports import Log, LogError, Provider, Retention, Timer
+from cloudchat_engine.replica import Replica
 from cloudchat_engine.timers import LogTime
 from cloudchat_engine.upkeep import UPKEEP, Upkeep
 
@@ -68,7 +57,6 @@ _STOPPING = "the server is stopping; send it again with the same id"
 class Node:
     """One server of a workspace. `await tasks.start(node.run)`; then `submit`, `begin`, `feed`, `read`, `page`.
 
-    `state` is the committed workspace, `feed` the window of its newest events, `first` the oldest offset the log has.
     `problem` says, for people, why the log cannot be written just now (None: it can).
     """
 
@@ -89,17 +77,21 @@ class Node:
         """`grace` and `heartbeat` in seconds; `new_id` makes UUIDs, `new_epoch` 1 to 16 random `a-z0-9`."""
         self.limits = limits or Limits()
         self.heartbeat = heartbeat
-        self.state = Workspace()
-        self.feed = Feed(0, self.limits.window)
-        self.first = 1
         self.problem: str | None = None
         self._log, self._provider, self._new_epoch = log, provider, new_epoch
         self._time = LogTime(clock, timer)
-        self._uncertain = self._probing = False
-        self._decider = Decider(self.limits, new_id, provider.expected)
+        self._probing = False
         self._presence = Presence(round(grace * SECOND), self.limits.feeds_per_token)
         self._attendance = Attendance(self._presence, self.now, self._arm)
         self._upkeep = Upkeep(log, keep or Retention(), self.limits.snapshot_every)
+        self._replica = Replica(
+            log,
+            Decider(self.limits, new_id, provider.expected),
+            self._time,
+            self._upkeep,
+            is_here=self._presence.knows,
+            committed=self._committed,
+        )
         self._operations = Operations(provider, self._time, self._insist)
         self._queue: deque[Waiting] = deque()
         self._work = anyio.Event()
@@ -110,6 +102,25 @@ class Node:
         self._tasks: TaskGroup | None = None
 
     # -- for transports
+
+    @property
+    def state(self) -> Workspace:
+        """The committed workspace."""
+        return self._replica.state
+
+    @property
+    def feed(self) -> Feed:
+        """The window of the newest events; another object once the log is open."""
+        return self._replica.feed
+
+    @property
+    def first(self) -> int:
+        """The oldest offset that the log has."""
+        return self._replica.first
+
+    @first.setter
+    def first(self, offset: int) -> None:
+        self._replica.first = offset
 
     def now(self) -> int:
         """Return the time (ms since the epoch): the clock's, but never before the log's newest record."""
@@ -195,7 +206,10 @@ class Node:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Open the log, replay it, then serve until cancelled. Raises `LogError` where the log cannot be opened."""
         try:
-            await self._open()
+            await self._replica.open(self._new_epoch())
+            self._presence.restarted(
+                (scope for scope, _ in self.state.participants.items()), self.now()
+            )
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._decide_batches)
@@ -207,34 +221,12 @@ class Node:
             with anyio.CancelScope(shield=True):
                 await self._close()
 
-    async def _open(self) -> None:
-        opened = await self._log.open()
-        self.first = opened.first
-        self.state = await replay(self._log, opened)
-        self._upkeep.opened(
-            opened.snapshot.offset if opened.snapshot is not None else 0, opened.head
-        )
-        self._time.begin_at(self.state.at)
-        if self._time.ahead > SECOND:
-            logger.warning(
-                "the clock is %.1f s behind the log; going on from the log's time",
-                self._time.ahead / SECOND,
-            )
-        # The window begins with the newest page, so that who reconnects after a restart needs no log.
-        recent = await self._log.read(max(self.first - 1, self.state.offset - PAGE), PAGE)
-        self.feed = Feed(self.state.offset - len(recent), self.limits.window)
-        self.feed.publish([_entry(stored) for stored in recent])
-        self._accept(await self._append([Waiting(Open(self._new_epoch()))]))
-        self._presence.restarted(
-            (scope for scope, _ in self.state.participants.items()), self.now()
-        )
-
     async def _close(self) -> None:
         self._tasks = None
         for waiting in self._queue:
             waiting.refuse(_STOPPING)
         self._queue.clear()
-        writable = self.problem is None and not self._uncertain
+        writable = self.problem is None and not self._replica.uncertain
         if writable and self._upkeep.saved < self.state.offset:
             await self._upkeep.save(self.state)
         try:
@@ -265,64 +257,20 @@ class Node:
                 raise
 
     async def _commit(self, batch: Sequence[Waiting]) -> None:
-        """Decide `batch` as one, append it and tell everybody; or tell who asked that it did not happen."""
+        """Have `batch` decided and durable and everybody told; or tell who asked that it did not happen."""
         try:
-            if self._uncertain:
+            if self._replica.uncertain:
                 await self._recover()
-            decided = await self._append(batch)
+            written = await self._replica.commit(batch)
         except LogError as error:
             self._refuse(batch, error)
             return
-        self._accept(decided)
-        for waiting, reply in zip(batch, decided.replies, strict=True):
-            waiting.resolve(reply)
+        if written and self.problem is not None:
+            logger.warning("the log can be written again")
+            self.problem = None
 
-    async def _append(self, batch: Sequence[Waiting]) -> Decided:
-        """Decide `batch` on top of the state, again where another node was quicker, until the log has it."""
-        while True:
-            decided = await decide_batch(
-                batch,
-                self.state,
-                self.now(),
-                decider=self._decider,
-                log=self._log,
-                is_here=self._presence.knows,
-            )
-            if not decided.stored:
-                return decided
-            if decided.erased:
-                self._upkeep.erasing(decided.state.offset)
-            try:
-                with anyio.CancelScope(shield=True):
-                    await self._log.append(decided.stored, self.state.offset, decided.erased)
-            except LogConflictError as error:
-                if not await self._catch_up():
-                    raise LogDamagedError(f"{error}, and it has nothing new") from error
-            except LogUncertainError:
-                self._uncertain = True
-                raise
-            else:
-                if self.problem is not None:
-                    logger.warning("the log can be written again")
-                self.problem = None
-                return decided
-
-    def _accept(self, decided: Decided) -> None:
-        self.state = decided.state
-        self._publish(decided.stored, decided.records, decided.erased)
-
-    def _publish(
-        self,
-        stored: Sequence[StoredRecord],
-        records: Sequence[Record],
-        erased: Sequence[Erasure],
-    ) -> None:
-        """Show what the log now has to the feeds, and start what follows from it."""
-        if not stored:
-            return
-        self.feed.publish([_entry(record) for record in stored])
-        for erasure in erased:
-            self.feed.redact(erasure.offset, erasure.body)
+    def _committed(self, records: Sequence[Record]) -> None:
+        """Start what follows from records that the log now has, and tell the transports."""
         if self._tasks is not None:
             changed = [
                 record.event.operation.id
@@ -355,47 +303,18 @@ class Node:
 
     async def _probe(self) -> None:
         """Find out when the log can be written again, also where nobody sends a command: by opening a new epoch."""
-        if not self._uncertain:
+        if not self._replica.uncertain:
             await self._time.wait(_RETRY)
         await self._insist(Open(self._new_epoch()))
         self._probing = False
 
     async def _recover(self) -> None:
-        """Learn what the log really holds after an append whose outcome is unknown; nothing is decided before that."""
-        opened = await self._log.reopen()
-        if opened.head < self.state.offset:
-            raise LogDamagedError(
-                f"the log ends at record {opened.head}, but had {self.state.offset}: "
-                "stop the server, and restore a backup or see to the disk"
-            )
-        self.first = opened.first
-        await self._catch_up()
-        self._uncertain = False
-        # Whoever joined in that append was not told so: it is given the time to come again.
+        await self._replica.recover()
+        # Whoever joined in an append of unknown outcome was not told so: it is given the time to come again.
         holders = [scope for scope, _ in self.state.participants.items()]
         for scope in holders:
             if not self._presence.knows(scope):
                 self._attendance.hold(scope, JOIN_HOLD)
-
-    async def _catch_up(self) -> bool:
-        """Take over what the log has beyond the state; tell whether there was anything."""
-        before = self.state.offset
-        while page := await self._log.read(self.state.offset, PAGE):
-            state, records = follow(self.state, page)
-            erased = await self._erasures(records)
-            self.state = state
-            self._publish(page, records, erased)
-        return self.state.offset > before
-
-    async def _erasures(self, records: Sequence[Record]) -> list[Erasure]:
-        """Return how the messages that `records` take back stand in the log now."""
-        offsets = [
-            int(record.event.message.rpartition("-")[2])
-            for record in records
-            if isinstance(record.event, Redacted)
-        ]
-        pages = [await self._log.read(offset - 1, 1) for offset in offsets]
-        return [Erasure(page[0].offset, page[0].body) for page in pages if page]
 
     # -- presence and deadlines
 
@@ -447,8 +366,3 @@ class Node:
         while True:
             await self._time.wait(UPKEEP)
             self.first = await self._upkeep.retain(self.state, self.first, self.now())
-
-
-def _entry(stored: StoredRecord) -> Entry:
-    """Return what the feed's window keeps of a record: nothing of a private one but its place."""
-    return Entry(stored.topic, stored.body if stored.topic else b"")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cloudchat_core.client_session import Frame, decode_frame
 from cloudchat_core.commands import Caller, ClientCommand, Create, Join, Leave, Redact, Say, Start
 from cloudchat_core.errors import Code
-from cloudchat_core.events import Event
+from cloudchat_core.events import Event, Record
 from cloudchat_core.frames import Ack, Reply
 from cloudchat_core.limits import Limits
 from cloudchat_core.mirror import Mirror
@@ -63,7 +63,7 @@ class Client:
         self.acks: dict[str, Ack] = {}
         self.refused: dict[str, str] = {}
         self.mirror = Mirror()
-        self.since = 0
+        self.since = self.head = 0
         self.seen: list[int] = []
 
     def new_id(self) -> str:
@@ -131,6 +131,7 @@ class Client:
                 cursor = records[-1].offset
             for data in frames:
                 self.fold(decode_frame(data))
+        self.head = cursor
 
 
 class Story:
@@ -243,12 +244,17 @@ class Story:
             for client in self.clients:
                 client.resend(self.node, self.connection())
             await self.answers()
-        for client in self.clients:
-            await client.read(self.node)
-        await self.judge()
+        records: list[Record] = []
+        # Work that ends meanwhile is to be read by all, too.
+        while len(records) != self.node.state.offset or any(
+            client.head != len(records) for client in self.clients
+        ):
+            for client in self.clients:
+                await client.read(self.node)
+            records = await contents(self.log)
+        self.judge(records)
 
-    async def judge(self) -> None:
-        records = await contents(self.log)
+    def judge(self, records: Sequence[Record]) -> None:
         assert [record.offset for record in records] == list(range(1, len(records) + 1))
         assert replayed(records) == self.node.state
         kept = [record for record in records if record.private.memory is not None]
