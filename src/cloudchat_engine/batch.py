@@ -46,11 +46,10 @@ class Waiting:
         self.command, self.caller, self.answer = command, caller, answer
 
     def resolve(self, reply: Reply) -> None:
-        """Tell the outcome, the first time."""
-        answer, self.answer = self.answer, None
-        if answer is not None:
+        """Tell the outcome; to be called once."""
+        if self.answer is not None:
             try:
-                answer(reply)
+                self.answer(reply)
             except Exception:  # one who cannot be told does not keep the others from being told
                 logger.exception("an answer could not be delivered")
 

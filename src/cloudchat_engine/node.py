@@ -251,7 +251,9 @@ class Node:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.limits.batch))]
             try:
                 await self._commit(batch)
-            except BaseException:  # the server is stopping; who has an answer gets no other
+            except (
+                BaseException
+            ):  # the server is stopping before anybody of the batch has an answer
                 for waiting in batch:
                     waiting.refuse(_STOPPING)
                 raise

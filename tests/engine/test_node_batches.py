@@ -11,7 +11,18 @@ from cloudchat_core.frames import Ack, Refusal, Reply
 from cloudchat_core.limits import Limits
 from cloudchat_engine import Log
 from cloudchat_engine.logs import MemoryLog, SqliteLog
-from tests.engine.world import ALL, ANN, BOB, RiggedLog, World, contents, ok, submit, texts
+from tests.engine.world import (
+    ALL,
+    ANN,
+    BOB,
+    RiggedLog,
+    World,
+    contents,
+    kinds,
+    ok,
+    submit,
+    texts,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -237,6 +248,19 @@ async def test_giving_up_the_wait_for_an_answer_does_not_undo_the_command() -> N
             again = await ok(node, Say("1", "said"))
             assert again.cursor.endswith("-3")
             assert texts(await contents(rigged)) == ["said"]
+
+
+async def test_of_a_private_record_the_window_has_nothing_but_its_place() -> None:
+    world = World()
+    async with world.running() as node:
+        await ok(node, Join("j", "Ann"))
+        await ok(node, Join("k", "Ann"))  # changes nothing, and is remembered
+        assert kinds(await contents(world.log)) == ["opened", "joined", "accepted"]
+        found = node.feed.view(bytes, {"", *ALL}).since(0)
+        assert found is not None
+        assert found[0].startswith(b'{"type":"joined"')
+        assert found[0].count(b'"type"') == 1
+        assert found[1] == 3
 
 
 async def test_two_nodes_over_one_log_decide_on_top_of_each_other() -> None:
