@@ -34,9 +34,6 @@ class Attendance:
         self._presence, self._now, self._arm = presence, now, arm
         self._feeds: dict[str, _OpenFeed] = {}
 
-    def __len__(self) -> int:
-        return len(self._feeds)
-
     def open(self, feed: str, end: Callable[[int], None], scopes: Iterable[str]) -> None:
         """A feed is open and serves these participations."""
         self._feeds[feed] = _OpenFeed(end)

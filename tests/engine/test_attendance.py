@@ -7,7 +7,7 @@ import pytest
 
 from cloudchat_core.commands import Caller, Join, Leave, Ping, Say
 from cloudchat_core.events import Left
-from cloudchat_core.presence import Ending
+from cloudchat_core.presence import POLL_HOLD, Ending
 from cloudchat_engine import Node
 from tests.engine.world import ANN, BOB, RiggedLog, World, contents, kinds, ok, until
 
@@ -137,6 +137,24 @@ async def test_a_join_without_a_feed_counts_as_one_for_a_while() -> None:
         assert here(node) == ["Ann", "Bob"]
         world.clock.advance(0.001)
         await until(node, lambda: not here(node))
+
+
+async def test_a_poll_counts_as_open_for_a_while_after_its_answer() -> None:
+    world = World()
+    async with world.running(grace=1) as node:
+        feeds = Feeds(node)
+        feeds.open("first")
+        await ok(node, Join("j", "Ann", feed="first"))
+        for poll in ("first", "second", "third"):
+            feeds.open(poll, [ANN.scope])
+            world.clock.advance(25)
+            node.close_feed(poll, "lost", POLL_HOLD)
+            world.clock.advance(4.9)
+        await quiet(node)
+        assert here(node) == ["Ann"]
+        world.clock.advance(0.1)
+        await until(node, lambda: not here(node))
+        assert reasons(await contents(world.log)) == ["disconnected"]
 
 
 async def test_a_grace_longer_than_that_holds_longer() -> None:

@@ -8,7 +8,7 @@ import pytest
 from cloudchat_core import codec
 from cloudchat_core.commands import Create, Join, Leave, Ping, Redact, Say
 from cloudchat_core.errors import Code
-from cloudchat_core.frames import Ack
+from cloudchat_core.frames import Ack, Reply
 from cloudchat_engine import (
     Log,
     LogConflictError,
@@ -16,6 +16,7 @@ from cloudchat_engine import (
     LogUncertainError,
     Node,
     Opened,
+    Retention,
 )
 from cloudchat_engine.logs import MemoryLog, SqliteLog
 from tests.engine.world import (
@@ -26,6 +27,8 @@ from tests.engine.world import (
     RiggedLog,
     World,
     contents,
+    drop_old_records,
+    kinds,
     ok,
     refused,
     replayed,
@@ -226,6 +229,60 @@ async def test_what_cannot_be_looked_up_now_is_unavailable_and_not_unknown() -> 
         assert await refused(node, Redact("s", "e1-1")) == Code.MESSAGE_UNKNOWN
         assert await refused(node, Redact("t", "e1-9999")) == Code.MESSAGE_UNKNOWN
         assert await refused(node, Redact("u", "what")) == Code.MESSAGE_UNKNOWN
+
+
+async def test_a_node_that_is_stopped_while_it_looks_something_up_has_not_done_it() -> None:
+    class Slow(RiggedLog):
+        """Takes for ever to look something up."""
+
+        slow = False
+
+        async def read(self, after: int, limit: int) -> list[codec.StoredRecord]:
+            if self.slow:
+                await anyio.sleep_forever()
+            return await super().read(after, limit)
+
+    log = Slow()
+    async with World(log).running() as node:
+        await ok(node, Join("j", "Ann"))
+        old = await ok(node, Say("0", "old"))
+        for n in range(1, 60):
+            await ok(node, Say(str(n), "newer"))
+        log.slow = True
+        box: list[Reply] = []
+        node.submit(Redact("r", old.cursor), ANN, box.append)
+        await anyio.wait_all_tasks_blocked()
+    assert getattr(box[0], "code", "") == Code.UNAVAILABLE
+    log.slow = False
+    assert "redacted" not in kinds(await contents(log))
+
+
+async def test_records_that_cannot_be_dropped_now_are_dropped_later() -> None:
+    class Stubborn(RiggedLog):
+        """Drops nothing while its disk is bad."""
+
+        bad = True
+
+        async def retain(self, keep: Retention, now: int) -> int:
+            if self.bad:
+                raise LogUncertainError("an I/O error")
+            return await super().retain(keep, now)
+
+    log = Stubborn()
+    world = World(log)
+    async with world.running(keep=Retention(count=5)) as node:
+        node.open_feed("f", lambda _: None, [ANN.scope])
+        await ok(node, Join("j", "Ann"))
+        for n in range(20):
+            await ok(node, Say(str(n), "text"))
+        world.clock.advance(60)
+        await log.wait_for(lambda: bool(log.saved))
+        await anyio.wait_all_tasks_blocked()
+        assert node.first == 1
+        await ok(node, Say("still", "here"))
+        log.bad = False
+        await drop_old_records(world, node, log)
+        assert len(await node.read(0, 100)) <= 6
 
 
 @pytest.mark.parametrize("fate", ["full", "lost"])
