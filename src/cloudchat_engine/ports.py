@@ -70,7 +70,8 @@ class Erasure(msgspec.Struct, frozen=True):
 class Log(Protocol):
     """The truth: records in one order, each durable at its offset before anybody is told of it.
 
-    One node drives a log, from one task at a time, except that `read`, `page` and `find` may run beside anything else.
+    One node drives a log. `open`, `append`, `reopen` and `aclose` come one after the other; `save` and `retain` may be
+    called while an append is under way and take effect in the order of the calls; `read` and `page` run beside anything.
     Records never change but by erasure; offsets are dense and start at 1. Every method may raise `LogError`.
     """
 
@@ -88,7 +89,8 @@ class Log(Protocol):
         """Append all of `records`, whose offsets follow `expected`, and erase, in one atomic step.
 
         Returns when all of it is durable (survives power loss). `LogConflictError` where the head is not `expected`.
-        Snapshots that hold an erased text do not survive. Must not be cancelled: the caller shields it.
+        Snapshots that hold an erased text do not survive, but where the records before them are gone: those go with the
+        next `save`. Must not be cancelled: the caller shields it.
         """
         ...
 
