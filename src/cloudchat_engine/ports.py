@@ -71,7 +71,7 @@ class Log(Protocol):
     """The truth: records in one order, each durable at its offset before anybody is told of it.
 
     One node drives a log. `open`, `append`, `reopen` and `aclose` come one after the other; `save` and `retain` may be
-    called while an append is under way and take effect in the order of the calls; `read` and `page` run beside anything.
+    called while an append is under way and take effect in the order of the calls; `read` and `page` beside anything.
     Records never change but by erasure; offsets are dense and start at 1. Every method may raise `LogError`.
     """
 
