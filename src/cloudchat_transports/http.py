@@ -69,6 +69,9 @@ _CORS: Final[Headers] = (
 )
 _EXPOSED: Final = "ETag, Location, Retry-After"
 
+PROMPT: Final = 0.05
+"""Seconds for the rest of a body that nobody wants: one that is here by then costs its connection nothing."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -182,9 +185,16 @@ class HttpApp:
         if isinstance(response, Stream):
             await send_stream(send, request.method, response, cors)
             return
+        if request.unread:
+            with anyio.move_on_after(PROMPT):
+                await request.discard()
         if not request.unread:
             await send_response(send, request.method, response, cors)
             return
+        if request.http_version in {"1.0", "1.1"}:
+            # The server ends the connection behind this; a client must be told, or sends its next request into the
+            # void (RFC 9112 §9.6).
+            cors = (*cors, ("connection", "close"))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(request.discard)
             await send_response(send, request.method, response, cors)

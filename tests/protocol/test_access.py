@@ -254,3 +254,30 @@ def test_no_answer_contains_a_token(server: Server) -> None:
             feed.say_raw(json.dumps({"type": "join", "id": token * 3, "token": token})),
         ]
         assert token not in json.dumps([answers, feed.events, feed.others])
+
+
+@pytest.mark.parametrize("size", [2, 20_000, 200_000])
+def test_a_request_that_is_refused_leaves_its_connection_in_order(
+    server: Server, size: int
+) -> None:
+    """Its body was not wanted; the next request on the connection is answered, or told not to come."""
+    content = b'"' + b"x" * (size - 2) + b'"'
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock:
+        for _ in range(3):
+            head = f"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+            sock.sendall(head.encode() + content)
+            got = b""
+            while not got.endswith(b"}"):
+                part = sock.recv(65_536)
+                assert part, "closed without a word"
+                got += part
+            assert got.split()[1] in {b"404", b"429"}
+            if b"\r\nconnection: close\r\n" in got.lower():
+                break
+
+
+def test_a_body_that_does_not_come_costs_the_connection_and_says_so(server: Server) -> None:
+    head = "POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+    answer = server.raw(head.encode()).lower()
+    assert answer.split()[1] in {b"404", b"429"}
+    assert b"\r\nconnection: close\r\n" in answer
