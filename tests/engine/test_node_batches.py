@@ -157,6 +157,19 @@ async def test_a_batch_has_its_limit_and_the_queue_too() -> None:
         assert rigged.appended[-3:] == [1, 3, 2]
 
 
+async def test_a_large_batch_does_not_keep_the_others_from_running() -> None:
+    world = World()
+    async with world.running() as node:
+        await ok(node, Join("j", "Ann"))
+        boxes = [submit(node, Say(f"c{n}", "text")) for n in range(1_000)]
+        turns = 0
+        while not boxes[-1]:
+            await anyio.lowlevel.checkpoint()
+            turns += not boxes[0]
+        assert turns >= 5
+        assert all(isinstance(box[0], Ack) for box in boxes)
+
+
 async def test_a_transport_that_fails_hurts_neither_the_node_nor_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
