@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from cloudchat_core.codec import decode_json, token_hash, valid_command_id
 from cloudchat_core.errors import CloudchatError, Code
@@ -50,6 +51,13 @@ class Bodies:
         """Give room to `LARGE` of the largest."""
         self.held = 0
         self._small, self._room = limits.frame, LARGE * limits.body
+        self._reading = anyio.CapacityLimiter(1)
+
+    async def read(self, body: bytes) -> Any:
+        """Read JSON; a large one, which may take a tenth of a second, in a thread, one at a time."""
+        if len(body) <= self._small:
+            return decode_json(body)
+        return await anyio.to_thread.run_sync(decode_json, body, limiter=self._reading)
 
     def check(self, size: int) -> None:
         """Raise `ProblemError` where there is no room for one that has come to `size` bytes."""
@@ -174,12 +182,12 @@ class Request:
 
     async def json(self) -> Any:
         """Return the JSON value of the body; an empty one is `bad_json`."""
-        return decode_json(await self._json_body())
+        return await self._bodies.read(await self._json_body())
 
     async def optional_json(self) -> Any:
         """Return the JSON value of the body; an empty one is an empty object."""
         body = await self._json_body()
-        return decode_json(body) if body else {}
+        return await self._bodies.read(body) if body else {}
 
     async def _json_body(self) -> bytes:
         """Return the body; where it is not empty it must be declared as JSON."""

@@ -333,3 +333,16 @@ def test_more_than_there_may_be_is_quota_exceeded(server: Server) -> None:
         assert answer["code"] == "quota_exceeded"
     problem(server.http.post("/v1/instances"), 429, "quota_exceeded")
     assert len(server.http.get("/v1/operations").json()) <= 40 + 1_000
+
+
+def test_a_list_may_be_as_large_as_a_hundred_full_texts(server: Server) -> None:
+    token, name = new_token(), new_name("bot")
+    texts = [f"{number:02} ".ljust(4096, "[") for number in range(100)]
+    commands = [
+        {"type": "say", "id": f"{number}", "nickname": name, "text": text}
+        for number, text in enumerate(texts)
+    ]
+    answers = server.post(commands, cloudchat_token=token).json()
+    assert [answer["type"] for answer in answers] == ["ack"] * 100
+    items = server.http.get("/v1/messages", params={"limit": 100}).json()["items"]
+    assert [item["text"] for item in reversed(items)] == texts
