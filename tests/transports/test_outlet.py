@@ -284,6 +284,18 @@ async def test_answers_that_nobody_reads_end_the_connection_with_the_last_words_
 
 
 @trio_test
+async def test_pieces_of_no_size_take_memory_too() -> None:
+    async with connection(Limits(direct=10_000)) as (outlet, _):
+        while not outlet.stalled:
+            outlet.write(line("ack", 1000))
+        count = 0
+        while not outlet.closed:
+            outlet.write(b"\x8a\x00")  # the pong to an empty ping
+            count += 1
+        assert count < 100
+
+
+@trio_test
 async def test_answers_that_were_read_in_the_end_do_not_count_any_more() -> None:
     async with connection(Limits(direct=10_000)) as (outlet, peer):
         for _ in range(3):
