@@ -3,8 +3,8 @@
     python benchmarks/start_up.py [--events 1000000] [--path FILE]
 
 A node fills the log with messages of 500 participants (kept under `--path` for another run, else thrown away) and is
-then ended as if it had crashed just before its next snapshot, so that a start has the longest tail to replay. Printed
-are the time until a node serves, and until `cloudchat serve` says where it does; medians of five.
+then ended as if it had crashed, without its newest snapshot, so that a start has more to replay than it ever should.
+Printed are the time until a node serves, and until `cloudchat serve` says where it does; medians of five.
 """
 
 import argparse

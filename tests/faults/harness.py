@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,12 +33,14 @@ IN_FLIGHT = 20
 """Commands that a publisher has unanswered at once."""
 
 
-def needs(tool: str) -> None:
-    """Skip a test whose tool this machine does not have; where everything is to be shown, fail."""
-    if shutil.which(tool) is None:
+def needs(*command: str) -> None:
+    """Skip a test whose tool does not work on this machine: `command` tries it. Where all is to be shown, fail."""
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    except (OSError, subprocess.CalledProcessError) as error:
         if os.environ.get("CI"):
-            pytest.fail(f"{tool} is not installed")
-        pytest.skip(f"{tool} is not installed")
+            pytest.fail(f"{command[0]} does not work: {error}")
+        pytest.skip(f"{command[0]} does not work: {error}")
 
 
 def serve_command(path: Path, *options: str, synced: bool = True) -> list[str]:

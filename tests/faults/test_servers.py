@@ -27,10 +27,10 @@ def test_a_server_killed_under_load_has_all_that_it_acknowledged_once(tmp_path: 
 
 
 def test_a_server_whose_disk_is_full_refuses_keeps_all_and_resumes(tmp_path: Path) -> None:
-    needs("unshare")
     script = 'mount -t tmpfs -o size=3m tmpfs "$1"; exec "$2" -m tests.faults.full_disk "$1"'
     # An ordinary user may mount within a user namespace of its own.
     namespace = ("unshare", "--mount", *(("--map-root-user",) if os.geteuid() else ()))
+    needs(*namespace, "true")
     done = subprocess.run(
         [*namespace, "sh", "-ec", script, "sh", str(tmp_path), sys.executable],
         cwd=ROOT,
@@ -77,7 +77,7 @@ def traced(path: Path, command: list[str]) -> str:
 
 
 def test_no_byte_of_an_ack_leaves_before_the_write_that_holds_it_is_synced(tmp_path: Path) -> None:
-    needs("strace")
+    needs("strace", "-o", os.devnull, "true")
     path = tmp_path / "log.db"
     trace = traced(path, serve_command(path))
     assert acks(trace) == list(range(1, 41))
@@ -85,7 +85,7 @@ def test_no_byte_of_an_ack_leaves_before_the_write_that_holds_it_is_synced(tmp_p
 
 
 def test_that_is_noticed_where_the_log_is_not_synced(tmp_path: Path) -> None:
-    needs("strace")
+    needs("strace", "-o", os.devnull, "true")
     path = tmp_path / "log.db"
     trace = traced(path, serve_command(path, synced=False))
     assert acks(trace) == early_acks(trace) == list(range(1, 41))
