@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import ssl
 import uuid
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import quote
 
 import anyio
 import httpx
 import msgspec
 
 from cloudchat_cli.output import Exit, Failure, refused, unreachable
+from cloudchat_core.client_session import decode_frame
 from cloudchat_core.codec import encode
 from cloudchat_core.errors import Code
+from cloudchat_core.events import PublicEvent
 from cloudchat_core.frames import Ack, InstanceView, OperationView, Refusal, Reply
 from cloudchat_transports.client_transport import reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
+    from cloudchat_core.client_session import Frame
     from cloudchat_core.commands import ClientCommand
 
 ATTEMPTS = 5
@@ -32,6 +37,25 @@ TIMEOUT = 15.0
 def new_command_id() -> str:
     """Return an id for a command; callers without a token share one scope, so it is a UUID."""
     return str(uuid.uuid4())
+
+
+SHORTEST_PREFIX = 4
+"""The fewest characters that stand for an instance's id."""
+_UUID = 36  # characters
+
+
+class _Page(msgspec.Struct):
+    """A page of the log, newest first."""
+
+    items: list[PublicEvent]
+    next: str | None
+
+
+class _Poll(msgspec.Struct):
+    """The answer of a poll."""
+
+    frames: list[msgspec.Raw]
+    cursor: str
 
 
 class Api:
@@ -96,22 +120,85 @@ class Api:
                 break
         raise problem
 
+    async def find(self, named: str) -> str:
+        """Return the id of the instance that `named` is, or begins."""
+        if len(named) == _UUID:
+            return named
+        if len(named) < SHORTEST_PREFIX:
+            short = f"{named!r} is too short: {SHORTEST_PREFIX} characters at least"
+            raise Failure(short, Exit.USAGE)
+        found = [one.id for one in await self.instances() if one.id.startswith(named.lower())]
+        if len(found) > 1:
+            raise Failure(f"{named!r} could be any of: {', '.join(found)}", Exit.USAGE)
+        if not found:
+            raise Failure(f"there is no instance whose id begins with {named!r}", Exit.UNKNOWN)
+        return found[0]
+
     async def instances(self) -> list[InstanceView]:
         """Return all instances."""
         listed: list[InstanceView] = await self._get("/v1/instances", list[InstanceView])
         return listed
 
-    async def operation(self, operation: str) -> OperationView:
-        """Return one operation; `Failure` where the server no longer knows it."""
-        known: OperationView = await self._get(f"/v1/operations/{operation}", OperationView)
+    async def instance(self, instance: str) -> InstanceView:
+        """Return one instance."""
+        known: InstanceView = await self._get(f"/v1/instances/{_quoted(instance)}", InstanceView)
         return known
 
+    async def operations(self) -> list[OperationView]:
+        """Return the operations that the server knows, newest first."""
+        listed: list[OperationView] = await self._get("/v1/operations", list[OperationView])
+        return listed
+
+    async def operation(self, operation: str) -> OperationView:
+        """Return one operation; `Failure` where the server no longer knows it."""
+        path = f"/v1/operations/{_quoted(operation)}"
+        known: OperationView = await self._get(path, OperationView)
+        return known
+
+    async def newest(
+        self, what: Literal["messages", "worklog"], limit: int, before: str | None = None
+    ) -> tuple[list[PublicEvent], str]:
+        """Return the newest `limit` events before `before`, oldest first, and the cursor of the log's head.
+
+        What comes after that cursor is what is not among them.
+        """
+        found: list[PublicEvent] = []
+        head = ""
+        while len(found) < limit:
+            query = {"limit": str(limit - len(found))} | ({"before": before} if before else {})
+            page, cursor = await self._ask(f"/v1/{what}", _Page, query)
+            head = head or cursor
+            found += page.items
+            before = page.next
+            if before is None:
+                break
+        return found[::-1], head
+
+    async def poll(self, after: str, topics: Sequence[str]) -> tuple[list[Frame], str]:
+        """Return what the feed says after the cursor `after` (empty: a snapshot), and the cursor to go on from."""
+        query = {"wait": "0"} | ({"after": after} if after else {})
+        if topics:
+            query["topics"] = ",".join(topics)
+        answer, _ = await self._ask("/v1/poll", _Poll, query)
+        frames = [decode_frame(bytes(raw)) for raw in answer.frames]
+        return [frame for frame in frames if frame is not None], answer.cursor
+
     async def _get(self, path: str, kind: Any) -> Any:
+        answer, _ = await self._ask(path, kind, {})
+        return answer
+
+    async def _ask(self, path: str, kind: Any, query: dict[str, str]) -> tuple[Any, str]:
+        """Read a resource, and the cursor that its ETag is."""
         try:
-            response = await self._http.get(f"{self.url}{path}")
+            response = await self._http.get(f"{self.url}{path}", params=query)
         except httpx.TransportError as error:
             raise unreachable(f"{self.url}: {reason(error)}") from None
-        return _read(response, kind, self.url)
+        return _read(response, kind, self.url), response.headers.get("etag", "").strip('"')
+
+
+def _quoted(text: str) -> str:
+    """Write one segment of a path."""
+    return quote(text, safe="") or "-"
 
 
 def _read(response: httpx.Response, kind: Any, url: str) -> Any:

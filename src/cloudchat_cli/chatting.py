@@ -9,18 +9,26 @@ import os
 import secrets
 import signal
 import sys
-import unicodedata
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import trio
 from msgspec import UNSET
 
 from cloudchat_cli.keyboard import open_source
-from cloudchat_cli.output import Exit, Failure, emit, note, refused, unreachable
+from cloudchat_cli.output import (
+    Exit,
+    Failure,
+    emit,
+    note,
+    printable,
+    refused,
+    rejected,
+    unreachable,
+)
 from cloudchat_core.client_session import Snapshot, Uncertain
 from cloudchat_core.events import Failed, InstanceEvent, Joined, Left, Message, Received, Redacted
 from cloudchat_core.frames import Gap, Welcome
@@ -52,7 +60,7 @@ HELP: Final = """\
 A line that begins with // is said with one of the two."""
 
 _INPUT: Final = 0
-_TURNS: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+E = TypeVar("E", bound=BaseException)
 
 
 def run(server: str, nickname: str) -> None:
@@ -69,9 +77,11 @@ async def _chat(server: str, nickname: str, source: Source) -> None:
                 await _take_part(server, nickname, source)
                 tasks.cancel_scope.cancel()
         except* UnreachableError as errors:
-            raise unreachable(_text(errors)) from None
-        except* (RejectedError, ConnectionEndedError) as errors:
-            raise Failure(_text(errors), Exit.REFUSED) from None
+            raise unreachable(str(_first(errors))) from None
+        except* RejectedError as errors:
+            raise rejected(_first(errors)) from None
+        except* ConnectionEndedError as errors:
+            raise Failure(str(_first(errors)), Exit.REFUSED) from None
 
 
 async def _take_part(server: str, nickname: str, source: Source) -> None:
@@ -90,11 +100,10 @@ async def _leave_when_told(signals: AsyncIterator[int]) -> None:
     raise SystemExit(128 + await anext(signals))
 
 
-def _text(error: BaseException) -> str:
-    """Return the text of the first error in a group of groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)
+def _first(errors: BaseExceptionGroup[E]) -> E:
+    """Return the first error in a group of groups."""
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 class _Chat:
@@ -265,20 +274,8 @@ class _Screen:
                 self._line(f"{at} * {event.instance.id}: {kind}", "dim")
 
     def _line(self, text: str, style: str) -> None:
-        text = _printable(text)
+        text = printable(text)
         if self._console is None:
             emit(text)
         else:
             self._source.beside(partial(self._console.print, text, style=style or None))
-
-
-def _printable(text: str) -> str:
-    """Drop what would move the cursor, colour the screen or turn the text around: others are shown, not obeyed."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if _obeyed(char) else char for char in text)
-
-
-def _obeyed(char: str) -> bool:
-    return char != "\t" and (
-        unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}
-        or unicodedata.bidirectional(char) in _TURNS
-    )

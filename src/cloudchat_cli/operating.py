@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import math
 import secrets
-import shutil
-import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
 import anyio
+import click
 import msgspec
 import trio
 from msgspec import UNSET
 
 from cloudchat_cli.api import Api, new_command_id
-from cloudchat_cli.output import Exit, Failure, emit, note
+from cloudchat_cli.output import Exit, Failure, emit, interrupted, note, printable, rejected
 from cloudchat_cli.progress import Progress
+from cloudchat_cli.shapes import INSTANCE, write_one
 from cloudchat_core.client_session import Snapshot
 from cloudchat_core.clock import SECOND, SystemClock, parse_rfc3339
 from cloudchat_core.commands import Create, Remove, Say, Start, Stop
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from cloudchat_core.frames import InstanceView, OperationRef, OperationView
     from cloudchat_engine.ports import Timer
 
-SHORTEST_PREFIX: Final = 4
-"""The fewest characters that stand for an instance's id."""
-
-_UUID: Final = 36  # characters
 _DONE: Final = {"create": "created", "start": "started", "stop": "stopped", "remove": "removed"}
 _STATES: Final = {"create": "stopped", "start": "running", "stop": "stopped"}
 _COMMANDS: Final[dict[str, type[Start | Stop | Remove]]] = {
@@ -89,51 +85,6 @@ async def speak(server: str, nickname: str, text: str) -> None:
         await api.execute(Say(new_command_id(), text, nickname), secrets.token_urlsafe(32))
 
 
-async def show(server: str, output: str) -> None:
-    """List all instances."""
-    async with Api(server) as api:
-        listed = await api.instances()
-    if output == "json":
-        emit(msgspec.json.format(msgspec.json.encode(listed), indent=2).decode())
-        return
-    rows: list[tuple[str, ...]] = [("ID", "STATE", "NAME", "CREATED", "UNDER WAY")]
-    rows += [
-        (
-            one.id,
-            _or_empty(one.state),
-            _or_empty(one.name),
-            _or_empty(one.created_at)[:19].replace("T", " "),
-            "" if one.operation is UNSET else one.operation.command,
-        )
-        for one in listed
-    ]
-    _table(rows)
-
-
-def _or_empty(value: object) -> str:
-    return "" if value is UNSET else str(value)
-
-
-def _table(rows: list[tuple[str, ...]]) -> None:
-    """Write columns: with rich's for a terminal, plainly for everything else."""
-    if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            emit("  ".join(map(str.ljust, row, widths)).rstrip())
-        return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in rows[0]:
-        table.add_column(title, no_wrap=title in {"ID", "STATE"})
-    for row in rows[1:]:
-        # Names are other people's: nothing in them is markup.
-        table.add_row(*(Text(cell, style="green" if cell == "running" else "") for cell in row))
-    Console(width=shutil.get_terminal_size().columns).print(table)
-
-
 async def create(
     server: str, name: str | None, spec: dict[str, Any] | None, options: Options
 ) -> None:
@@ -142,25 +93,25 @@ async def create(
         await perform(api, Create(new_command_id(), name, spec), options)
 
 
-async def operate(server: str, command: str, instance: str, options: Options) -> None:
-    """Start, stop or remove the instance that `instance` names."""
+async def operate(
+    server: str,
+    command: str,
+    instance: str,
+    options: Options,
+    ask: bool = False,  # noqa: FBT001, FBT002 - `run` passes arguments by place
+) -> None:
+    """Start, stop or remove the instance that `instance` names; with `ask`, whoever sits there has to agree."""
     async with Api(server) as api:
-        found = await _find(api, instance)
+        found = await api.find(instance)
+        if ask and not _agreed(command, await api.instance(found)):
+            raise Failure("nothing was done")
         await perform(api, _COMMANDS[command](new_command_id(), found), options)
 
 
-async def _find(api: Api, named: str) -> str:
-    """Return the id that `named` is, or begins."""
-    if len(named) == _UUID:
-        return named
-    if len(named) < SHORTEST_PREFIX:
-        raise Failure(f"{named!r} is too short: {SHORTEST_PREFIX} characters at least", Exit.USAGE)
-    found = [one.id for one in await api.instances() if one.id.startswith(named.lower())]
-    if len(found) > 1:
-        raise Failure(f"{named!r} could be any of: {', '.join(found)}", Exit.USAGE)
-    if not found:
-        raise Failure(f"there is no instance whose id begins with {named!r}", Exit.UNKNOWN)
-    return found[0]
+def _agreed(command: str, view: InstanceView) -> bool:
+    name = "" if view.name is UNSET else f"{printable(view.name)} "
+    state = "" if view.state is UNSET else f", which is {view.state}"
+    return click.confirm(f"{command} {name}({view.id}){state}?", err=True)
 
 
 async def perform(
@@ -176,13 +127,18 @@ async def perform(
         raise Failure("the server acknowledged the command, but named no operation")
     if options["wait"]:
         watch = _Watch(api, ack.cursor, operation, instance)
-        instance = await _wait(watch, options["timeout"], pace)
+        try:
+            instance = await _wait(watch, options["timeout"], pace)
+        except BaseException as error:
+            if interrupted(error):
+                note(f"{watch.what} goes on; {watch.how}")
+            raise
         note(f"{watch.what}: {_DONE[operation.command]}")
     else:
         note(f"{operation.command} {instance.id}: accepted")
         instance = msgspec.structs.replace(instance, operation=operation)
-    if options["output"] == "json":
-        emit(msgspec.json.encode(instance).decode())
+    if options["output"] != "table":
+        write_one(INSTANCE, instance, options["output"])
     elif operation.command == "create":
         emit(instance.id)
 
@@ -207,8 +163,7 @@ async def _wait(watch: _Watch, seconds: float, pace: Pace) -> InstanceView:
     if result:
         return result[0]
     raise Failure(
-        f"{watch.what} is not done after {seconds:g} s; it goes on "
-        "(`cloudchat instances list` shows how it ends)",
+        f"{watch.what} is not done after {seconds:g} s; it goes on; {watch.how}",
         Exit.TIMEOUT,
     )
 
@@ -221,6 +176,7 @@ class _Watch:
     ) -> None:
         self._api, self._after, self._operation, self._instance = api, after, operation, instance
         self.what = f"{operation.command} {instance.id}"
+        self.how = f"to see how it ends: cloudchat operations get {operation.id}"
 
     def expected(self) -> float | None:
         """Return how many seconds the server expects it to take."""
@@ -253,7 +209,9 @@ class _Watch:
                         if isinstance(item, Failed):
                             raise self._failed(item.reason, item.detail)
                         return item.instance
-        except (RejectedError, ConnectionEndedError) as error:
+        except RejectedError as error:
+            raise rejected(error) from None
+        except ConnectionEndedError as error:
             raise Failure(str(error), Exit.REFUSED) from None
         raise AssertionError("a feed has no end")
 

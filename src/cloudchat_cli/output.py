@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from cloudchat_core.frames import Refusal
+    from cloudchat_transports.client_transport import RejectedError
 
 
 class Exit(IntEnum):
@@ -21,6 +23,7 @@ class Exit(IntEnum):
     FAILURE = 1
     USAGE = 2
     REFUSED = 3
+    NOT_ALLOWED = 4
     UNKNOWN = 5
     BUSY = 6
     FAILED = 7
@@ -38,8 +41,21 @@ class Failure(Exception):  # noqa: N818 - it is how a command ends
         self.code = code
 
 
+def interrupted(error: BaseException) -> bool:
+    """Tell whether `error` is Ctrl-C, or a group of errors that holds it."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
+
+
 _CODES = {
+    "forbidden": Exit.NOT_ALLOWED,
+    "gone": Exit.UNKNOWN,
     "instance_unknown": Exit.UNKNOWN,
+    "internal": Exit.FAILURE,
+    "message_unknown": Exit.UNKNOWN,
+    "not_found": Exit.UNKNOWN,
+    "unavailable": Exit.FAILURE,
     "instance_busy": Exit.BUSY,
     "instance_state": Exit.BUSY,
 }
@@ -49,6 +65,12 @@ def refused(refusal: Refusal, hint: str = "") -> Failure:
     """Return how a command ends that the server declined; `hint` says what to do about it."""
     code = _CODES.get(refusal.code, Exit.REFUSED)
     return Failure(f"{refusal.detail} ({refusal.code}){hint}", code)
+
+
+def rejected(error: RejectedError) -> Failure:
+    """Return how a command ends that the server let have no feed."""
+    allowed = error.status not in {401, 403}
+    return Failure(str(error), Exit.REFUSED if allowed else Exit.NOT_ALLOWED)
 
 
 def unreachable(detail: str) -> Failure:
@@ -69,6 +91,33 @@ def emit(text: str) -> None:
     try:
         print(text, flush=True)  # noqa: T201
     except BrokenPipeError:
-        # The interpreter's own flush at the end must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Failure("nobody reads the output", Exit.BROKEN_PIPE) from None
+        raise unread() from None
+    except OSError as error:
+        _drop()
+        raise Failure(f"the output cannot be written: {error.strerror}") from None
+
+
+def unread() -> Failure:
+    """Return how a command ends whose output nobody reads any more."""
+    _drop()
+    return Failure("nobody reads the output", Exit.BROKEN_PIPE)
+
+
+def _drop() -> None:
+    """Have the interpreter's own flush at the end not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+_TURNS: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+def printable(text: str) -> str:
+    """Drop what would move the cursor, colour the screen or turn the text around: others are shown, not obeyed."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if _obeyed(char) else char for char in text)
+
+
+def _obeyed(char: str) -> bool:
+    return char != "\t" and (
+        unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}
+        or unicodedata.bidirectional(char) in _TURNS
+    )

@@ -25,7 +25,6 @@ class Program:
     """A running `cloudchat ARGUMENTS`."""
 
     def __init__(self, *arguments: str, **environment: str) -> None:
-        kept = {k: v for k, v in os.environ.items() if k not in {"PORT", "CLOUDCHAT_SERVER"}}
         self.process = subprocess.Popen(
             [COMMAND, *arguments],
             stdin=subprocess.PIPE,
@@ -33,7 +32,7 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**kept, "TZ": "UTC", **environment},
+            env={**clean(), "TZ": "UTC", **environment},
         )
         self._said: queue.Queue[str | None] = queue.Queue()
         self.lines: list[str] = []
@@ -130,9 +129,10 @@ class Server(Program):
         return program
 
 
-def run(*arguments: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, text: str = "", cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    kept = {k: v for k, v in os.environ.items() if k not in {"PORT", "CLOUDCHAT_SERVER"}}
     return subprocess.run(
         [COMMAND, *arguments],
         input=text,
@@ -141,5 +141,11 @@ def run(*arguments: str, text: str = "", **environment: str) -> subprocess.Compl
         text=True,
         encoding="utf-8",
         timeout=PATIENCE,
-        env={**kept, **environment},
+        env={**clean(), **environment},
+        cwd=cwd,
     )
+
+
+def clean() -> dict[str, str]:
+    """Return an environment that says nothing about settings."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PORT", "CLOUDCHAT_"))}

@@ -67,7 +67,7 @@ def test_a_server_that_lets_nobody_in_by_that_name_is_no_missing_server(server: 
     """127.1 is this machine as well, but no address in the usual form, and so a name."""
     for arguments in (("chat", "Ann"), ("instances", "list")):
         refused = run(*arguments, "--server", f"http://127.1:{server.port}")
-        assert refused.returncode == 3, refused.stderr
+        assert refused.returncode == 4, refused.stderr
         assert "--allow-host" in refused.stderr
 
 

@@ -67,7 +67,7 @@ def test_start_stop_and_remove_wait_for_their_end(server: Server) -> None:
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         assert (list(told)[:2], told["state"]) == (["id", "state"], state)
-    removed = server.run("instances", "remove", name)
+    removed = server.run("instances", "remove", name, "--yes")
     assert (removed.returncode, removed.stdout) == (0, "")
     assert name not in server.run("instances", "list").stdout
 

@@ -1,0 +1,50 @@
+"""`cloudchat chat` and `cloudchat say`."""
+
+# ruff: noqa: D301, PLC0415 - click marks paragraphs that are not to be wrapped with \b; imports are late on purpose
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cloudchat_cli.options import setting_argument, setting_option
+
+
+@click.command()
+@setting_argument("client.nickname")
+@setting_option("client.server")
+def chat(nickname: str, server: str) -> None:
+    """Chat as NICKNAME, line by line, until /quit or the end of the input.
+
+    Lines of the input are said; /who lists who is here, /help says what else there is. With the output in a file or a
+    pipe it shows the same, plainly. NICKNAME may be left out where it is configured.
+
+    \b
+    Examples:
+      cloudchat chat Alexandra
+      cloudchat chat Alexandra --server https://chat.example.org
+      echo 'Deployed.' | cloudchat chat Deployer
+    """
+    from cloudchat_cli.chatting import run
+
+    run(server, nickname)
+
+
+@click.command()
+@setting_option("client.nickname", required=True)
+@click.argument("text", nargs=-1, required=True)
+@setting_option("client.server")
+def say(nickname: str, text: tuple[str, ...], server: str) -> None:
+    """Say TEXT as NICKNAME without entering the chat; - reads the text from the input.
+
+    The nickname must be free: who is here speaks for themselves.
+
+    \b
+    Examples:
+      cloudchat say --as Deployer Version 2 is out.
+      uptime | cloudchat say --as Watchdog -
+    """
+    from cloudchat_cli.operating import run, speak
+
+    run(speak, server, nickname, sys.stdin.read() if text == ("-",) else " ".join(text))
