@@ -34,7 +34,7 @@ from cloudchat_transports.metrics import (
 )
 from cloudchat_transports.orders import Orders
 from cloudchat_transports.poll.server import Polls
-from cloudchat_transports.requests import Bodies, DisconnectedError, Request
+from cloudchat_transports.requests import Bodies, DisconnectedError, Request, mounted_path
 from cloudchat_transports.resources import Resources
 from cloudchat_transports.responses import (
     Headers,
@@ -46,6 +46,7 @@ from cloudchat_transports.responses import (
     send_stream,
 )
 from cloudchat_transports.sse.server import STREAM, EventStreams, postponed
+from cloudchat_transports.ws.asgi import AsgiWebSockets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -97,7 +98,11 @@ class HttpApp:
         self._rates = Rates(limits.requests_per_second, limits.requests_burst)
         self._bodies = Bodies(limits)
         resources = Resources(node)
-        orders = Orders(node, rates or Rates(limits.commands_per_second, limits.commands_burst))
+        rates = rates or Rates(limits.commands_per_second, limits.commands_burst)
+        orders = Orders(node, rates)
+        self._websockets = AsgiWebSockets(
+            node, rates=rates, check=access.check, transports=transports
+        )
         self._streams, self._polls = EventStreams(node), Polls(node)
         feeds: dict[str, _Handler] = {
             "ws": resources.upgrade,
@@ -136,14 +141,13 @@ class HttpApp:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope: a request, a WebSocket (refused), or the server's lifespan (nothing to do)."""
+        """Serve one ASGI scope: a request, a WebSocket, or the server's lifespan (nothing to do)."""
         if scope["type"] == "http":
             request = Request(scope, receive, self._node.limits, self._bodies)
             await self._serve(request, send)
         elif scope["type"] == "websocket":
-            # A WebSocket comes to the listener; one on a re-used connection is told to come on a new one: 403.
-            await receive()
-            await send({"type": "websocket.close", "code": 1013})
+            path = mounted_path(scope, scope["path"])[1]
+            await self._websockets.serve(scope, path, receive, send)
         elif scope["type"] == "lifespan":
             await receive()
             await send({"type": "lifespan.startup.complete"})
@@ -154,6 +158,7 @@ class HttpApp:
 
     def wind_down(self) -> None:
         """Tell all feeds that the server restarts, and end them."""
+        self._websockets.wind_down()
         self._streams.wind_down()
         self._polls.wind_down()
 

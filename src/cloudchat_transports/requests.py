@@ -65,6 +65,13 @@ class Bodies:
             raise ProblemError(Code.UNAVAILABLE, "too many large bodies at once: try it again")
 
 
+def mounted_path(scope: Scope, path: str) -> tuple[str, str]:
+    """Return the place where the application is mounted (no slash at its end), and what follows it in `path`."""
+    root: str = scope.get("root_path", "").rstrip("/")
+    mounted = root and (path == root or path.startswith(root + "/"))
+    return root, path[len(root) :] or "/" if mounted else path
+
+
 class Request:
     """One request. `path` is what follows the place where the application is mounted, `root` (no slash at its end)."""
 
@@ -86,9 +93,7 @@ class Request:
             # A target in absolute form stands for the Host header as well (RFC 9112 §3.2.2).
             self._headers["host"] = [absolute[1]]
             path = absolute[2] or "/"
-        self.root: str = scope.get("root_path", "").rstrip("/")
-        mounted = self.root and (path == self.root or path.startswith(self.root + "/"))
-        self.path = path[len(self.root) :] or "/" if mounted else path
+        self.root, self.path = mounted_path(scope, path)
         # Without either header there is no body (RFC 9112 §6.3); HTTP/2 needs neither to have one.
         self.unread = self.http_version not in {
             "1.0",
