@@ -251,9 +251,8 @@ class Node:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.limits.batch))]
             try:
                 await self._commit(batch)
-            except (
-                BaseException
-            ):  # the server is stopping before anybody of the batch has an answer
+            except BaseException:
+                # The server is stopping before anybody of the batch has an answer.
                 for waiting in batch:
                     waiting.refuse(_STOPPING)
                 raise
@@ -307,7 +306,9 @@ class Node:
         """Find out when the log can be written again, also where nobody sends a command: by opening a new epoch."""
         if not self._replica.uncertain:
             await self._time.wait(_RETRY)
-        await self._insist(Open(self._new_epoch()))
+        # Each time under another name: the last one may have been written.
+        while not await self._done(Open(self._new_epoch())):
+            await self._time.wait(_RETRY)
         self._probing = False
 
     async def _recover(self) -> None:

@@ -147,6 +147,22 @@ async def test_a_log_that_does_not_open_again_is_asked_until_it_does_and_command
         assert texts(await contents(rigged)) == ["text", "other"]
 
 
+async def test_an_epoch_that_may_have_begun_is_not_begun_a_second_time() -> None:
+    """Two epochs of one name would make the cursors of the second look lost."""
+    rigged = RiggedLog()
+    world = World(rigged)
+    async with world.running() as node:
+        await ok(node, Join("j", "Ann"))
+        rigged.fates = ["lost", "written"]  # the command's append, and that of the epoch after it
+        assert await refused(node, Say("1", "text")) == Code.UNAVAILABLE
+        await rigged.wait_for(lambda: not rigged.fates)
+        await recovery(world, node)
+        names = [epoch.name for epoch in node.state.epochs]
+        assert len(names) == len(set(names)) == 3
+        said = await ok(node, Say("1", "text"))
+        assert node.begin(said.cursor, ALL, "f").gap is None
+
+
 async def test_who_joined_in_an_append_of_unknown_outcome_does_not_stay_for_ever() -> None:
     rigged = RiggedLog()
     world = World(rigged)
