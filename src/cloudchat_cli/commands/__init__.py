@@ -2,3 +2,5 @@
 
 What a command needs is imported when it runs, so that `--help` is there at once.
 """
+
+__all__: list[str] = []
