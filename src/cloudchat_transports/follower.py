@@ -6,7 +6,7 @@ of `next` returns all that is new, joined, so that a burst costs one `send`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from cloudchat_engine.node import Node
 
 
+PAGE: Final = 65_536
+"""Bytes of a page from the log, about: all that a reader costs who has begun one and does not read on."""
+
+STEP: Final = 16
+"""Records that are read from the log at once: of the largest, these are four times `PAGE`."""
+
+
 async def read_page(
     node: Node, framing: Framing, topics: frozenset[str], after: int
 ) -> tuple[bytes, int]:
@@ -29,10 +36,17 @@ async def read_page(
 
     Returns the bytes (none where the page has nothing of `topics`) and the offset of the last record in them.
     """
-    records = await node.read(after, node.limits.page)
-    if records and records[0].offset == after + 1:
+    frames, size, last = list[bytes](), 0, after
+    while size < PAGE and last - after < node.limits.page:
+        records = await node.read(last, STEP)
+        if not records or records[0].offset != last + 1:
+            break
         shown = [framing(record.body) for record in records if record.topic in topics]
-        return b"".join(shown), records[-1].offset
+        frames += shown
+        size += sum(map(len, shown))
+        last = records[-1].offset
+    if last > after:
+        return b"".join(frames), last
     state = node.state
     lost = encode(Gap(state.cursor_at(after), "retention"))
     return b"".join(map(framing, (lost, *node.snapshot(topics)))), state.offset

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
-from contextlib import suppress
+import socket
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.protocol.server import UPGRADE, Server, masked, new_name, new_token
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ARGUMENTS = ("--grace", "0.5", "--limit", "frame=20480")
 
@@ -178,3 +183,29 @@ def test_tokens_by_the_thousand_cost_little_memory(server: Server) -> None:
         assert {answer["code"] for answer in response.json()} == {"not_joined"}
     assert server.memory() - before < 8_000_000
     assert server.log.stat().st_size < 8_000_000
+
+
+def test_readers_that_want_old_events_and_do_not_read_them_cost_little_memory(
+    tmp_path: Path,
+) -> None:
+    """They are served from the log, page by page, and what is held for each is part of one page."""
+    rates = ("--limit", "commands_per_second=0", "--limit", "requests_per_second=0")
+    with (
+        Server(tmp_path / "log.sqlite", *rates, "--limit", "window=100000") as server,
+        server.feed("?topics=instances") as bystander,
+        ExitStack() as stack,
+    ):
+        header = {"cloudchat_token": new_token()}
+        say = {"type": "say", "nickname": "bot", "text": "x" * 4_000}
+        for start in range(0, 3_000, 100):
+            server.post([{**say, "id": f"{n}"} for n in range(start, start + 100)], **header)
+        before = server.memory()
+        request = UPGRADE.replace(b"/v1/ws", f"/v1/ws?after={bystander.cursor}".encode())
+        for _ in range(60):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            sock.connect(("127.0.0.1", server.port))
+            sock.sendall(request)
+        for _ in range(100):
+            bystander.done("ping")
+        assert server.memory() - before < 30_000_000
