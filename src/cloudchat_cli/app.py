@@ -15,7 +15,7 @@ from cloudchat_cli.commands.reading import events, messages, operations, version
 from cloudchat_cli.commands.serve import serve
 from cloudchat_cli.commands.talk import chat, say
 from cloudchat_cli.completing import completion
-from cloudchat_cli.output import Exit, Failure, interrupted, note, unread
+from cloudchat_cli.output import Exit, Failure, interrupted, note
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -42,8 +42,6 @@ class _Cli(click.Group):
                 code = super().main(*args, **extra)
             except BaseExceptionGroup as group:  # what a task of a command raised
                 raise _single(group) from None
-            except BrokenPipeError:  # what click itself wrote: help, completions
-                raise unread() from None
         except click.ClickException as error:
             error.show()
             code = error.exit_code

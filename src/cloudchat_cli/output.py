@@ -91,16 +91,11 @@ def emit(text: str) -> None:
     try:
         print(text, flush=True)  # noqa: T201
     except BrokenPipeError:
-        raise unread() from None
+        _drop()
+        raise Failure("nobody reads the output", Exit.BROKEN_PIPE) from None
     except OSError as error:
         _drop()
         raise Failure(f"the output cannot be written: {error.strerror}") from None
-
-
-def unread() -> Failure:
-    """Return how a command ends whose output nobody reads any more."""
-    _drop()
-    return Failure("nobody reads the output", Exit.BROKEN_PIPE)
 
 
 def _drop() -> None:
