@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.protocol.server import UPGRADE, Server, masked, new_name, new_token
+from tests.protocol.server import UPGRADE, Server, is_event, masked, new_name, new_token
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,3 +209,24 @@ def test_readers_that_want_old_events_and_do_not_read_them_cost_little_memory(
         for _ in range(100):
             bystander.done("ping")
         assert server.memory() - before < 30_000_000
+
+
+def test_what_is_full_says_so_and_has_room_again_later(tmp_path: Path) -> None:
+    limits = ("--limit", "connections=4", "--limit", "participants=2", "--grace", "0")
+    with Server(tmp_path / "log.sqlite", *limits) as server:
+        one, two, three = server.feed(), server.feed(), server.feed()
+        one.join(new_name(), new_token())
+        two.join(new_name(), new_token())
+        token = new_token()
+        assert three.refused("join", nickname=new_name(), token=token) == "quota_exceeded"
+        with server.feed():
+            answer = server.raw(UPGRADE)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nRetry-After: " in answer
+        one.leave_with(1000)
+        three.until(is_event("left"))
+        assert three.join(new_name(), token)["resumed"] is False
+        with server.feed() as again:
+            assert len(again.ready()["participants"]) == 2
+        for feed in (two, three):
+            feed.lose()
