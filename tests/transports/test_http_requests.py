@@ -482,7 +482,7 @@ async def test_a_rate_of_nought_is_no_limit() -> None:
 # -- what is no request
 
 
-async def test_a_websocket_that_comes_this_way_is_refused_politely() -> None:
+async def test_a_websocket_is_refused_by_a_close_where_the_server_passes_no_problem_on() -> None:
     async with site() as web:
         sent: list[dict[str, Any]] = []
 
@@ -492,7 +492,7 @@ async def test_a_websocket_that_comes_this_way_is_refused_politely() -> None:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        scope = {"type": "websocket", "path": "/v1/ws", "headers": [HOST]}
+        scope = {"type": "websocket", "path": "/v1/other", "headers": [HOST]}
         await web.app(scope, receive, send)
         assert [message["type"] for message in sent] == ["websocket.close"]
 

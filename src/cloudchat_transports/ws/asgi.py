@@ -68,6 +68,7 @@ class AsgiWebSockets:
         """Serve `node`; `rates` are those of all transports, `check` guards the handshake (Host, Origin)."""
         self._node, self._rates, self._check, self._transports = node, rates, check, transports
         self._open: set[_AsgiChannel] = set()
+        self._over = False
 
     async def serve(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
         """Serve one WebSocket; `path` is what follows the place where the application is mounted."""
@@ -94,7 +95,8 @@ class AsgiWebSockets:
             self._node.close_feed(feed, channel.ending)
 
     def wind_down(self) -> None:
-        """Tell all that the server restarts, and close with 1012."""
+        """Tell all that the server restarts, close with 1012, and let nobody in any more."""
+        self._over = True
         for channel in tuple(self._open):
             channel.end(encode(Closing(comeback())), RESTART)
 
@@ -112,6 +114,8 @@ class AsgiWebSockets:
             raise RefusedError(Code.NOT_FOUND, f"WebSockets are served at {PATH}")
         if "ws" not in self._transports:
             raise RefusedError(Code.NOT_FOUND, switched_off("ws", self._transports))
+        if self._over:
+            raise RefusedError(Code.UNAVAILABLE, "the server restarts")
         return feed_request(parse_query(scope.get("query_string", b"").decode("latin-1")))
 
 
