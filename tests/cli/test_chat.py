@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
-import select
 import signal
-import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from tests.cli.program import COMMAND, PATIENCE, Program, Server, run
+from tests.cli.program import PATIENCE, Program, Server, run
+from tests.cli.terminal import Terminal
 from tests.transports.peer import listening
 
 if TYPE_CHECKING:
@@ -199,46 +196,6 @@ def test_say_speaks_without_being_there(server: Server) -> None:
         taken = server.run("say", "--as", "ANN", "it is me")
         assert taken.returncode == 3
         assert "nickname_taken" in taken.stderr
-
-
-class Terminal:
-    """A chat at a terminal."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._own, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [COMMAND, *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, "NO_COLOR": "1", "TERM": "xterm"},
-        )
-        os.close(theirs)
-        self._shown = ""
-
-    def until(self, pattern: str) -> None:
-        """Read on until `pattern` is on the screen; what was read before it does not count again."""
-        deadline = time.monotonic() + PATIENCE
-        while (found := re.search(pattern, self._shown)) is None:
-            left = deadline - time.monotonic()
-            assert left > 0, self._shown
-            assert select.select([self._own], [], [], left)[0], self._shown
-            try:
-                self._shown += os.read(self._own, 65_536).decode()
-            except OSError:  # the program has ended
-                raise AssertionError(self._shown) from None
-        self._shown = self._shown[found.end() :]
-
-    def type(self, line: str) -> None:
-        os.write(self._own, f"{line}\n".encode())
-
-    def press(self, key: bytes) -> None:
-        os.write(self._own, key)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._own)
 
 
 def test_at_a_terminal_another_nickname_is_asked_for(server: Server) -> None:

@@ -28,6 +28,7 @@ from cloudchat_engine.timers import ManualTimer
 from cloudchat_transports.access import Access
 from cloudchat_transports.listener import bind
 from tests.cli.program import COMMAND, Program, Server, run
+from tests.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +123,7 @@ def test_an_operation_that_is_not_done_in_time_goes_on(server: Server) -> None:
     with Server("--log", "memory:", "--provider", "simulated:?duration=1.5") as slow:
         late = slow.run("instances", "create", "--timeout", "0.1")
         assert (late.returncode, late.stdout) == (8, "")
-        assert "it goes on" in late.stderr
+        assert "it goes on; to see how it ends: cloudchat operations get " in late.stderr
         with slow.chat("Ann") as ann:
             ann.until(r": created$")
 
@@ -160,7 +161,13 @@ def test_an_interrupted_wait_ends_as_shells_expect() -> None:
         waiting.signal(signal.SIGINT)
         assert waiting.ended() == 130
         assert waiting.lines == []
-        assert "Traceback" not in "\n".join(waiting.errors)
+        errors = "\n".join(waiting.errors)
+        assert "Traceback" not in errors
+        (operation,) = re.findall(
+            "goes on; .*: cloudchat operations get (.*)$", errors, re.MULTILINE
+        )
+        known = json.loads(slow.run("operations", "get", operation, "-o", "json").stdout)
+        assert (known["command"], known["done"]) == ("create", False)
 
 
 def test_a_wait_survives_the_death_of_the_server(tmp_path: Path) -> None:
@@ -178,6 +185,53 @@ def test_a_wait_survives_the_death_of_the_server(tmp_path: Path) -> None:
             assert waiting.ended() == 0, waiting.errors
             (name,) = waiting.lines
             assert name in again.run("instances", "list").stdout
+
+
+def test_without_a_terminal_nothing_is_removed_unless_it_is_meant(server: Server) -> None:
+    name = create(server)
+    refused = server.run("instances", "remove", name, text="y\n")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--yes" in refused.stderr
+    assert server.run("instances", "get", name).returncode == 0
+
+
+@pytest.mark.parametrize("answer", ["n", ""])
+def test_at_a_terminal_nothing_is_removed_without_consent(server: Server, answer: str) -> None:
+    name = create(server, "--name", "precious")
+    with Terminal("instances", "remove", name[:20], "--server", server.url) as terminal:
+        terminal.until(rf"remove precious \({name}\), which is stopped\? \[y/N\]: ")
+        terminal.type(answer)
+        code, shown = terminal.ended()
+        assert (code, shown.splitlines()[-1]) == (1, "cloudchat: nothing was done")
+    assert server.run("instances", "get", name).returncode == 0
+
+
+def test_at_a_terminal_an_instance_is_removed_with_consent_or_without_a_question(
+    server: Server,
+) -> None:
+    for arguments in ((), ("--yes",)):
+        name = create(server)
+        command = ("instances", "remove", name, *arguments, "--server", server.url)
+        with Terminal(*command) as terminal:
+            if not arguments:
+                terminal.until("y/N")
+                terminal.type("y")
+            code, shown = terminal.ended()
+            assert code == 0
+            assert f"{name}: removed" in shown
+            assert ("y/N" in shown) is False
+        assert server.run("instances", "get", name).returncode == 5
+
+
+def test_tables_have_colours_at_a_terminal_unless_they_are_not_wanted(server: Server) -> None:
+    assert server.run("instances", "start", create(server)).returncode == 0
+    command = ("instances", "list", "--server", server.url)
+    for no_color, coloured in (("", True), ("1", False)):
+        with Terminal(*command, NO_COLOR=no_color) as terminal:
+            code, shown = terminal.ended()
+            assert code == 0
+            assert "running" in shown
+            assert ("\x1b[32m" in shown) is coloured
 
 
 def test_whoever_stops_reading_gets_no_traceback(server: Server) -> None:
