@@ -353,6 +353,18 @@ async def test_a_client_that_asked_for_more_and_is_gone_is_noticed(
 
 
 @trio_test
+async def test_a_client_that_takes_nothing_for_two_heartbeats_is_lost() -> None:
+    """So is one that vanished without a word: to the kernel both look the same."""
+    async with server(heartbeat=0.5, send_buffer=4_096) as (running, _):
+        stream = await Stream.open(running, buffer=4_096)
+        await stream.until("snapshot")
+        for number in range(40):
+            await say(running, "x" * 4_000, number)
+        await until(lambda: running.fanout.followers == 0)
+        stream.vanish()
+
+
+@trio_test
 async def test_a_slow_reader_gets_whole_events_in_order_and_then_the_end() -> None:
     async with server(send_buffer=4_096) as (running, app):
         stream = await Stream.open(running, buffer=4_096)
