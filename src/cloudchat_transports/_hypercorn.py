@@ -15,6 +15,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from hypercorn.config import Config
+from hypercorn.events import Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -23,6 +24,7 @@ from hypercorn.utils import wrap_app
 
 if TYPE_CHECKING:
     import h11
+    from hypercorn.events import Event
     from hypercorn.protocol import ProtocolWrapper
 
     from cloudchat_core.limits import Limits
@@ -40,7 +42,13 @@ class _Http1(H11Protocol):
 
 
 class _Connection(TCPServer):
-    """Hypercorn's server of one connection, with `_Http1` for whatever comes."""
+    """Hypercorn's server of one connection, with `_Http1` for whatever comes, and an end when the client has gone.
+
+    Hypercorn begins to wait for the next request when an answer is out, also where the client closed in the same
+    moment, as curl does. It would then keep the connection for the whole of `KEEP_ALIVE`.
+    """
+
+    _gone = False
 
     @property
     def protocol(self) -> ProtocolWrapper:
@@ -60,6 +68,15 @@ class _Connection(TCPServer):
             made.send,
         )
         self._wrapper = made
+
+    async def protocol_send(self, event: Event) -> None:
+        if not (self._gone and isinstance(event, Updated)):
+            await super().protocol_send(event)
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self._gone = True
+        await self.idle_task.stop()
 
 
 class HttpServer:

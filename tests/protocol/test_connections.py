@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
+import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.protocol.server import UPGRADE, Server, is_event, masked, new_name, new_token
+from tests.protocol.server import PATIENCE, UPGRADE, Server, is_event, masked, new_name, new_token
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,3 +232,19 @@ def test_what_is_full_says_so_and_has_room_again_later(tmp_path: Path) -> None:
             assert len(again.ready()["participants"]) == 2
         for feed in (two, three):
             feed.lose()
+
+
+def test_a_client_that_closes_with_its_answer_leaves_nothing_behind(server: Server) -> None:
+    def connections() -> int:
+        found = re.search(
+            r"^cloudchat_connections (\d+)$", server.http.get("/metrics").text, re.MULTILINE
+        )
+        assert found is not None
+        return int(found[1])
+
+    before = connections()
+    for _ in range(10):
+        assert server.curl("/healthz")[0] == 200
+    end = time.monotonic() + PATIENCE
+    while connections() > before:
+        assert time.monotonic() < end, f"{connections() - before} are still there"
