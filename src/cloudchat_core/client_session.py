@@ -20,6 +20,7 @@ from msgspec import UNSET
 
 from cloudchat_core.codec import decode_json, encode
 from cloudchat_core.commands import ClientCommand, Join
+from cloudchat_core.cursor import parse_cursor
 from cloudchat_core.errors import Code, LocalProtocolError, RefusedError, RemoteProtocolError
 from cloudchat_core.events import AnyInstanceEvent, Event, Message, PublicEvent
 from cloudchat_core.frames import (
@@ -148,6 +149,19 @@ class ClientSession:
     def postponed(self) -> bool:
         """Whether something waits for `retry`: the server could not do it when it was asked."""
         return bool(self._later)
+
+    @property
+    def joins(self) -> bool:
+        """Whether this session takes part: it has joined, or wants to."""
+        return bool(self.nickname or self._join)
+
+    def is_stale(self, frame: Frame) -> bool:
+        """Tell whether a frame says what is known: feeds overlap while a session moves from one to another."""
+        if not isinstance(frame, (Event, Heartbeat)):
+            return False
+        mine, theirs = parse_cursor(self.cursor), parse_cursor(frame.cursor)
+        # Offsets go on across epochs; a log that lost some says so by a snapshot, which sets the cursor anew.
+        return mine is not None and theirs is not None and theirs[1] <= mine[1]
 
     def opened(self) -> None:
         """A connection is open, and nothing was said on it yet."""

@@ -1,9 +1,8 @@
 """A client: one session that lasts, over connections that do not.
 
-Theory of operation. The session (`cloudchat_core.client_session`) knows what is to be said and where the feed goes on,
-a transport opens connections, and the `Client` keeps one open. For each connection there is one task that receives and
-one that sends; the second wakes whenever the session may have something new to say. Who executes a command waits for
-its answer and nothing else, so being cancelled never cuts a frame in two, and the command goes on.
+Theory of operation. The session (`cloudchat_core.client_session`) knows what is to be said and where the feed goes on;
+`Links` keeps a connection open for it, on whatever transport works (`links.py`). Who executes a command waits for its
+answer and nothing else, so being cancelled never cuts a frame in two, and the command goes on.
 
 What a feed says is handed out by iteration. While nobody takes it and no answer is awaited, the client stops reading
 (the server keeps a cursor for it); while an answer is awaited it reads on, so that who executes a command between two
@@ -12,11 +11,11 @@ steps of the iteration gets it.
 
 from __future__ import annotations
 
-import math
 import random
 import secrets
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
@@ -28,8 +27,6 @@ from cloudchat_core.client_session import (
     Frame,
     Outcome,
     Uncertain,
-    decode_frame,
-    may_return,
 )
 from cloudchat_core.commands import (
     ClientCommand,
@@ -42,33 +39,38 @@ from cloudchat_core.commands import (
     Start,
     Stop,
 )
-from cloudchat_core.errors import CloudchatError, RemoteProtocolError
+from cloudchat_core.errors import CloudchatError
 from cloudchat_core.frames import Ack, Heartbeat, Refusal, Reply, Welcome
-from cloudchat_transports.client_transport import LOST, RejectedError, Transport, UnreachableError
+from cloudchat_transports.feeds import TRANSPORTS
+from cloudchat_transports.links import (
+    FIRST_CLIMB,
+    NORMAL,
+    ConnectionEndedError,
+    Disconnected,
+    Links,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from anyio.abc import TaskGroup
 
-    from cloudchat_transports.client_transport import Connection
+    from cloudchat_transports.client_transport import Transport
 
-FIRST_WAIT: Final = 0.25
-"""Seconds before the first attempt to come back, at most; each further one doubles it."""
-LONGEST_WAIT: Final = 4.0
-"""Seconds: less than the usual grace of 5, so that who waited for a server to restart is back before it is over."""
-RETRY: Final = 1.0
-"""Seconds before a command that the server could not do for the moment (`unavailable`) is sent again."""
-SILENCE: Final = 30.0
-"""Seconds without a frame after which a connection is lost; two heartbeats, once the server has said what one is."""
-PARTING: Final = 2.0
-"""Seconds that the end may take."""
+__all__ = [
+    "AUTO",
+    "Client",
+    "CommandRefusedError",
+    "CommandUncertainError",
+    "ConnectionEndedError",
+    "Disconnected",
+    "Item",
+    "NicknameLost",
+]
+
 BACKLOG: Final = 1_000
 """Frames that may wait to be taken before the client stops reading."""
-NORMAL: Final = 1000
-
-_ENDS: Final = {LOST: "the connection was lost", 1012: "the server restarts"}
 
 
 class CommandRefusedError(CloudchatError):
@@ -85,21 +87,6 @@ class CommandUncertainError(CloudchatError):
     """Whether the command happened cannot be known: the server has forgotten the token that it was sent with."""
 
 
-class ConnectionEndedError(CloudchatError):
-    """The server has ended this client's session for good; `close_code` is 4500 to 4999 (4501: kicked)."""
-
-    def __init__(self, close_code: int) -> None:
-        super().__init__(f"the server has ended the session for good (close code {close_code})")
-        self.close_code = close_code
-
-
-class Disconnected(msgspec.Struct, frozen=True):
-    """The connection is gone, for the reason `why`; it is tried again in `retry_in` seconds. `Welcome` ends this."""
-
-    why: str
-    retry_in: float
-
-
 class NicknameLost(msgspec.Struct, frozen=True):
     """After a reconnect the nickname could not be had again; `Client.join` with another goes on from here."""
 
@@ -108,6 +95,54 @@ class NicknameLost(msgspec.Struct, frozen=True):
 
 Item = Frame | Disconnected | NicknameLost | Uncertain
 """What an iteration over a client yields; of the frames all but `ack`, `error` and `heartbeat`."""
+
+
+AUTO: Final = "auto"
+"""The best transport that works."""
+
+
+def _transports(
+    server: str | Transport | Sequence[Transport], wanted: str, headers: Mapping[str, str] | None
+) -> tuple[list[str], list[Transport]]:
+    """Return the transports to use, the best first, and their names; `ValueError` where there is none of that name."""
+    if not isinstance(server, str):
+        given: list[Transport] = [*server] if isinstance(server, Sequence) else [server]
+        return [type(each).__name__ for each in given], given
+    names = list(TRANSPORTS) if wanted == AUTO else [wanted]
+    return names, [_transport(name, server, headers) for name in names]
+
+
+def _transport(name: str, url: str, headers: Mapping[str, str] | None) -> Transport:
+    match name:
+        case "ws":
+            from cloudchat_transports.ws.client import WebSocketTransport  # noqa: PLC0415
+
+            return WebSocketTransport(url, headers)
+        case "sse":
+            from cloudchat_transports.sse.client import SseTransport  # noqa: PLC0415
+
+            return SseTransport(url, headers)
+        case "poll":
+            from cloudchat_transports.poll.client import PollTransport  # noqa: PLC0415
+
+            return PollTransport(url, headers)
+        case _:
+            known = ", ".join((AUTO, *TRANSPORTS))
+            raise ValueError(f"there is no transport {name!r}; there are: {known}")
+
+
+class _Bell:
+    """Wakes all who wait for the next ring; who looks, finds nothing and waits, misses none."""
+
+    def __init__(self) -> None:
+        self._next = anyio.Event()
+
+    def ring(self) -> None:
+        self._next.set()
+        self._next = anyio.Event()
+
+    async def next(self) -> None:
+        await self._next.wait()
 
 
 class _Waiting:
@@ -133,41 +168,49 @@ class Client:
 
     def __init__(
         self,
-        server: str | Transport,
+        server: str | Transport | Sequence[Transport],
         *,
+        transport: str = AUTO,
         nickname: str = "",
         token: str = "",
         after: str = "",
         topics: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
         patient: bool = False,
+        climb: float = FIRST_CLIMB,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`server` is an URL or a transport.
+        """`server` is an URL, a transport, or several of which the first one that works is used.
 
+        `transport` says which one to use to an URL: `ws`, `sse`, `poll`, or `auto`: the first of these that works, and
+        a better one as soon as it does.
         `token` is the participation's secret (22 to 128 of `A-Za-z0-9_-`; made up where a nickname is given without),
         `after` the cursor to begin at (empty: with a snapshot), `topics` what is followed (empty: all). `headers` go
         with each connection. A `patient` client is entered at once, and keeps trying when the first connection fails.
+        On a lesser transport than the best, a better one is tried after `climb` seconds, then ever less often.
         `new_id` makes unique command ids, `jitter` numbers from 0 to 1.
         """
-        if isinstance(server, str):
-            from cloudchat_transports.ws.client import WebSocketTransport  # noqa: PLC0415
-
-            server = WebSocketTransport(server, headers)
         token = token or (secrets.token_urlsafe(32) if nickname else "")
-        self._transport, self._topics, self._nickname = server, tuple(topics), nickname
-        self._patient, self._new_id, self._jitter = patient, new_id, jitter
+        self._nickname, self._patient, self._new_id = nickname, patient, new_id
         self._session = ClientSession(new_id, token=token, cursor=after)
+        self._names, transports = _transports(server, transport, headers)
+        self._links = Links(
+            transports,
+            self._session,
+            topics,
+            take=self._take,
+            room=self._until_there_is_room,
+            jitter=jitter,
+            climb=climb,
+        )
         self._tasks: TaskGroup | None = None
-        self._connection: Connection | None = None
         self._welcomed = anyio.Event()
         self._end: CloudchatError | None = None
-        self._parting = NORMAL
         self._waiting: dict[str, _Waiting] = {}
         self._joining: list[_Waiting] = []
         self._items: deque[Item] = deque()
-        self._news, self._room, self._wake = anyio.Event(), anyio.Event(), anyio.Event()
+        self._news, self._room = _Bell(), _Bell()
 
     # -- what a client is and does
 
@@ -184,7 +227,12 @@ class Client:
     @property
     def connected(self) -> bool:
         """Whether a feed is open just now."""
-        return self._connection is not None and self._welcomed.is_set()
+        return self._links.connected
+
+    @property
+    def transport(self) -> str:
+        """The transport in use, or used last: `ws`, `sse`, `poll`; the name of its class where it was handed in."""
+        return self._names[self._links.level]
 
     async def join(self, nickname: str) -> Ack:
         """Take part as `nickname`, or change to it; raises `CommandRefusedError` (with suggestions)."""
@@ -200,8 +248,7 @@ class Client:
         the command.
         """
         while self._session.full and self._end is None:
-            self._room = anyio.Event()
-            await self._room.wait()
+            await self._room.next()
         waiting = _Waiting()
         self._session.submit(command)
         self._waiting[command.id] = waiting
@@ -242,10 +289,9 @@ class Client:
         while not self._items:
             if self._end is not None:
                 raise self._end
-            self._news = anyio.Event()
-            await self._news.wait()
+            await self._news.next()
         item = self._items.popleft()
-        self._room.set()
+        self._room.ring()
         return item
 
     # -- beginning and end
@@ -253,10 +299,9 @@ class Client:
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
         try:
-            self._tasks.start_soon(self._run)
+            self._tasks.start_soon(self._run, self._tasks)
             while not (self._patient or self._welcomed.is_set() or self._end is not None):
-                self._news = anyio.Event()
-                await self._news.wait()
+                await self._news.next()
             if self._end is not None:
                 raise self._end
             if self._nickname:
@@ -276,7 +321,7 @@ class Client:
 
     async def aclose(self, code: int = NORMAL) -> None:
         """End the session; with `code` 1000 the nickname is free at once."""
-        tasks, self._tasks, self._parting = self._tasks, None, code
+        tasks, self._tasks, self._links.parting = self._tasks, None, code
         if tasks is None:
             return
         self._finish(CloudchatError("the client is closed"))
@@ -292,93 +337,15 @@ class Client:
         self._joining.clear()
         for each in waiting:
             each.settle(self._end)
-        self._news.set()
-        self._room.set()
+        self._news.ring()
+        self._room.ring()
 
-    # -- connections
-
-    async def _run(self) -> None:
-        attempt = 0
-        while self._end is None:
-            began = anyio.current_time()
-            try:
-                async with self._transport.connect(
-                    self._session.cursor, self._topics
-                ) as connection:
-                    why = await self._serve(connection)
-            except (UnreachableError, RejectedError) as error:
-                first = not (self._patient or self._welcomed.is_set())
-                if first or (isinstance(error, RejectedError) and error.final):
-                    self._finish(error)
-                    return
-                why, asked = str(error), getattr(error, "retry_after", None)
-            else:
-                asked = self._session.retry_after
-                if not may_return(connection.close_code):
-                    self._finish(ConnectionEndedError(connection.close_code))
-                    return
-            # A connection that held for a while starts the count afresh.
-            attempt = 0 if anyio.current_time() - began > RETRY else attempt
-            ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10))
-            attempt += 1
-            wait = asked if asked is not None else ceiling * (1 + self._jitter()) / 2
-            self._tell(Disconnected(why, wait))
-            await anyio.sleep(wait)
-
-    async def _serve(self, connection: Connection) -> str:
-        """Serve one connection to its end, and say why it ended."""
-        self._session.opened()
-        self._connection = connection
-        why = ""
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._send, connection)
-                why = await self._receive(connection)
-                tasks.cancel_scope.cancel()
-        except BaseException:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(PARTING):
-                await connection.close(self._parting)
-            raise
-        finally:
-            self._connection = None
-            self._session.closed()
-        return why
-
-    async def _send(self, connection: Connection) -> None:
-        due = math.inf
-        while True:
-            self._wake = anyio.Event()
-            for frame in self._session.transmit():
-                await connection.send(frame)
-            due = min(due, anyio.current_time() + RETRY) if self._session.postponed else math.inf
-            with anyio.CancelScope(deadline=due):
-                await self._wake.wait()
-            if anyio.current_time() >= due:
-                self._session.retry()
-                due = math.inf
-
-    async def _receive(self, connection: Connection) -> str:
-        while True:
-            await self._until_there_is_room()
-            data = None
-            with anyio.move_on_after(2 * self._session.heartbeat or SILENCE) as silence:
-                data = await connection.receive()
-            if silence.cancelled_caught:
-                return "the server is silent"
-            if data is None:
-                code = connection.close_code
-                return _ENDS.get(code, f"the connection ended (close code {code})")
-            try:
-                frame = decode_frame(data)
-            except RemoteProtocolError as error:
-                return str(error)
-            if frame is not None:
-                self._take(frame)
+    async def _run(self, tasks: TaskGroup) -> None:
+        self._finish(await self._links.run(tasks, patient=self._patient, tell=self._tell))
 
     async def _until_there_is_room(self) -> None:
         while len(self._items) >= BACKLOG and not (self._waiting or self._joining):
-            self._room = anyio.Event()
-            await self._room.wait()
+            await self._room.next()
 
     def _take(self, frame: Frame) -> None:
         outcomes = self._session.receive(frame)
@@ -388,7 +355,6 @@ class Client:
             self._tell(frame)
         for outcome in outcomes:
             self._settle(outcome)
-        self._wake.set()
 
     def _settle(self, outcome: Outcome) -> None:
         if isinstance(outcome, Answered) and isinstance(outcome.command, Join):
@@ -406,17 +372,17 @@ class Client:
             self._tell(outcome)
             if known is not None:
                 known.settle(CommandUncertainError("the server has forgotten this client's token"))
-        self._room.set()
+        self._room.ring()
 
     def _tell(self, item: Item) -> None:
         self._items.append(item)
-        self._news.set()
+        self._news.ring()
 
     async def _answer(self, waiting: _Waiting) -> Ack:
         if self._end is not None:
             waiting.settle(self._end)
-        self._wake.set()
-        self._room.set()
+        self._links.wake()
+        self._room.ring()
         await waiting.done.wait()
         if isinstance(waiting.result, Refusal):
             raise CommandRefusedError(waiting.result)

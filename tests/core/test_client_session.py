@@ -274,6 +274,23 @@ def test_only_events_heartbeats_and_whole_snapshots_move_the_cursor(
     assert session.cursor == cursor
 
 
+def test_what_two_feeds_both_say_is_known_after_the_first() -> None:
+    session = make(cursor="e-7")
+    assert session.is_stale(Joined("e-7", "", "Ann"))
+    assert session.is_stale(Heartbeat("d-6", ""))
+    assert not session.is_stale(Joined("e-8", "", "Ann"))
+    assert not session.is_stale(Gap("e-1", "retention"))
+    assert not make().is_stale(Joined("e-1", "", "Ann"))
+
+
+def test_a_session_takes_part_from_its_first_wish_to_join() -> None:
+    assert not make().joins
+    wishing = make()
+    wishing.join("Ann")
+    assert wishing.joins
+    assert joined().joins
+
+
 def test_a_planned_end_says_when_to_come_back_until_one_has() -> None:
     session = make()
     session.opened()

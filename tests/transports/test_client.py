@@ -41,6 +41,7 @@ async def peer() -> AsyncIterator[Peer]:
 def client_of(peer: Peer, **options: Any) -> Client:
     """A client whose ids are c1, c2, … and that comes back as soon as it may."""
     ids = count(1)
+    options.setdefault("transport", "ws")
     return Client(peer.url, new_id=lambda: f"c{next(ids)}", jitter=lambda: 0, **options)
 
 
