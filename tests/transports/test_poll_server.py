@@ -186,6 +186,21 @@ async def test_polls_with_the_token_keep_its_participation_present_in_between(we
     assert answer["frames"][0]["reason"] == "disconnected"
 
 
+@pytest.mark.parametrize(("grace", "kept"), [(0, 5), (30, 30)])
+async def test_a_poll_counts_as_open_for_the_longer_of_grace_and_five_seconds(
+    grace: float, kept: int
+) -> None:
+    async with site(grace=grace) as web:
+        cursor = (await web.command("join", ALEXANDRA, nickname="Alexandra"))["cursor"]
+        web.clock.advance(14)
+        await poll(web, f"?after={cursor}&wait=0", cloudchat_token=ALEXANDRA)
+        web.clock.advance(kept - 1)
+        await anyio.wait_all_tasks_blocked()
+        assert types(await poll(web, f"?after={cursor}&wait=0")) == []
+        web.clock.advance(1)
+        assert types(await poll(web, f"?after={cursor}")) == ["left"]
+
+
 async def test_a_poll_that_waits_is_a_feed_that_is_open(web: Site) -> None:
     cursor = (await web.command("join", ALEXANDRA, nickname="Alexandra"))["cursor"]
     async with anyio.create_task_group() as tasks:

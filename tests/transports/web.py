@@ -120,6 +120,7 @@ async def site(
     root_path: str = "",
     base: str = BASE,
     provider: type[SimulatedProvider] = SimulatedProvider,
+    grace: float = 5,
     **options: Any,
 ) -> AsyncIterator[Site]:
     """A running node and a client of its application; ids are counted, time stands still."""
@@ -133,6 +134,7 @@ async def site(
         new_id=lambda: uuid(next(ids)),
         new_epoch=lambda: "k3f9",
         limits=limits or Limits(),
+        grace=grace,
     )
     app = HttpApp(node, access or Access(), **options)
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1234), root_path=root_path)
