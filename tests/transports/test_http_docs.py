@@ -69,7 +69,7 @@ async def stream(web: Site, request: httpx.Request) -> str:
         "method": "GET",
         "path": request.url.path,
         "query_string": request.url.query,
-        "headers": request.headers.raw,
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
     }
 
     async def receive() -> dict[str, Any]:
@@ -88,9 +88,7 @@ async def stream(web: Site, request: httpx.Request) -> str:
             )
         got += message.get("body", b"").decode()
 
-    await web.app(
-        {**scope, "headers": [(n.lower(), v) for n, v in scope["headers"]]}, receive, send
-    )
+    await web.app(scope, receive, send)
     return got
 
 
