@@ -63,18 +63,18 @@ _INPUT: Final = 0
 E = TypeVar("E", bound=BaseException)
 
 
-def run(server: str, nickname: str) -> None:
+def run(server: str, nickname: str, transport: str) -> None:
     """Chat until the end."""
     with ExitStack() as stack:
-        trio.run(_chat, server, nickname, open_source(stack))
+        trio.run(_chat, server, nickname, transport, open_source(stack))
 
 
-async def _chat(server: str, nickname: str, source: Source) -> None:
+async def _chat(server: str, nickname: str, transport: str, source: Source) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_leave_when_told, signals)
-                await _take_part(server, nickname, source)
+                await _take_part(server, nickname, transport, source)
                 tasks.cancel_scope.cancel()
         except* UnreachableError as errors:
             raise unreachable(str(_first(errors))) from None
@@ -84,9 +84,9 @@ async def _chat(server: str, nickname: str, source: Source) -> None:
             raise Failure(str(_first(errors)), Exit.REFUSED) from None
 
 
-async def _take_part(server: str, nickname: str, source: Source) -> None:
+async def _take_part(server: str, nickname: str, transport: str, source: Source) -> None:
     # With a token and no nickname yet: another may be asked for on the same connection.
-    async with Client(server, token=secrets.token_urlsafe(32)) as client:
+    async with Client(server, transport=transport, token=secrets.token_urlsafe(32)) as client:
         chat = _Chat(client, source)
         if await chat.enter(nickname):
             async with anyio.create_task_group() as tasks:

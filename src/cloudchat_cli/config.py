@@ -99,7 +99,7 @@ def _values(
             origin = f"{path}:{_line(text, section, key)}"
             texts = _texts(value)
             if key not in known[section]:
-                meant = _nearest(key, known[section])
+                meant = nearest(key, known[section])
                 problems.append(f"{origin}: there is no key {key!r} in [{section}]{meant}")
             elif texts is None:
                 problems.append(f"{origin}: {key}: this is no text, number, or list of them")
@@ -124,10 +124,11 @@ def _meant(name: str, known: Mapping[str, Collection[str]]) -> str:
     homes = [section for section, keys in known.items() if name in keys]
     if homes:
         return f"; it belongs in {' or '.join(f'[{section}]' for section in homes)}"
-    return _nearest(name, known)
+    return nearest(name, known)
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
+    """Say which of the `known` names was meant, or what there is."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; there is: {', '.join(sorted(known))}"
 

@@ -31,17 +31,19 @@ if TYPE_CHECKING:
     from cloudchat_transports.client import Item
 
 
-async def follow_events(server: str, after: str, topics: Sequence[str], output: str) -> None:
+async def follow_events(
+    server: str, transport: str, after: str, topics: Sequence[str], output: str
+) -> None:
     """Print events without end: what comes after `after`, or first the newest there are."""
-    async with _feed(server, after, topics) as items:
+    async with _feed(server, transport, after, topics) as items:
         await _print(Stream(EVENT, output), items)
 
 
-async def follow_worklog(server: str, limit: int, output: str) -> None:
+async def follow_worklog(server: str, transport: str, limit: int, output: str) -> None:
     """Print the newest instance events, and go on with what happens."""
     async with Api(server) as api:
         found, head = await api.newest("worklog", limit)
-    async with _feed(server, head, (INSTANCES,)) as items:
+    async with _feed(server, transport, head, (INSTANCES,)) as items:
         stream = Stream(EVENT, output)
         for event in found:
             stream.write(event)
@@ -71,13 +73,13 @@ def _is_after(cursor: str, last: str) -> bool:
     return here is None or there is None or here[0] != there[0] or here[1] > there[1]
 
 
-async def watch_instances(server: str, named: str | None, output: str) -> None:
+async def watch_instances(server: str, transport: str, named: str | None, output: str) -> None:
     """Print instances, and each again when it changes; one that was named until it is removed."""
     only = None
     if named is not None:
         async with Api(server) as api:
             only = (await api.instance(await api.find(named))).id
-    async with _feed(server, "", (INSTANCES,)) as items:
+    async with _feed(server, transport, "", (INSTANCES,)) as items:
         watch = _Watch(Stream(INSTANCE, output), only)
         async for item in items:
             watch.take(item)
@@ -125,11 +127,11 @@ class _Watch:
 
 @asynccontextmanager
 async def _feed(
-    server: str, after: str, topics: Sequence[str]
+    server: str, transport: str, after: str, topics: Sequence[str]
 ) -> AsyncIterator[AsyncIterator[Item]]:
     """Open a feed, and say on stderr what becomes of it."""
     try:
-        async with Client(server, after=after, topics=topics) as client:
+        async with Client(server, transport=transport, after=after, topics=topics) as client:
             yield _told(client)
     except UnreachableError as error:
         raise unreachable(str(error)) from None

@@ -48,10 +48,13 @@ _COMMANDS: Final[dict[str, type[Start | Stop | Remove]]] = {
 
 
 class Options(TypedDict):
-    """What all operations are told: whether to wait, how long (seconds), and how to write the result."""
+    """What all operations are told: whether to wait, how long (seconds) and over which transport, and how to write the
+    result.
+    """
 
     wait: bool
     timeout: float
+    transport: str
     output: str
 
 
@@ -126,7 +129,7 @@ async def perform(
     if operation is UNSET or instance is UNSET:
         raise Failure("the server acknowledged the command, but named no operation")
     if options["wait"]:
-        watch = _Watch(api, ack.cursor, operation, instance)
+        watch = _Watch(api, options["transport"], ack.cursor, operation, instance)
         try:
             instance = await _wait(watch, options["timeout"], pace)
         except BaseException as error:
@@ -172,9 +175,15 @@ class _Watch:
     """Follows one operation from `after`, the cursor of its acknowledgement."""
 
     def __init__(
-        self, api: Api, after: str, operation: OperationRef, instance: InstanceView
+        self,
+        api: Api,
+        transport: str,
+        after: str,
+        operation: OperationRef,
+        instance: InstanceView,
     ) -> None:
-        self._api, self._after, self._operation, self._instance = api, after, operation, instance
+        self._api, self._transport, self._after = api, transport, after
+        self._operation, self._instance = operation, instance
         self.what = f"{operation.command} {instance.id}"
         self.how = f"to see how it ends: cloudchat operations get {operation.id}"
 
@@ -190,7 +199,11 @@ class _Watch:
         away = False
         try:
             async with Client(
-                self._api.url, after=self._after, topics=(INSTANCES,), patient=True
+                self._api.url,
+                transport=self._transport,
+                after=self._after,
+                topics=(INSTANCES,),
+                patient=True,
             ) as client:
                 async for item in client:
                     if isinstance(item, Disconnected):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: `key` of `section` in files, `env` (and what else it is called) in the environment.
+    """One setting: `key` of `section` in files, and what it is called elsewhere (`also`: in the environment, too).
 
     `read` makes a value of the text, or raises `ValueError`. `limits` marks the one whose values are a section.
     """
@@ -42,7 +42,6 @@ class Setting:
     read: Callable[[Any], Any] | None = None
     flags: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
-    env: str = ""
     limits: bool = False
 
     @property
@@ -58,7 +57,9 @@ class Setting:
     @property
     def variables(self) -> list[str]:
         """The environment variables, the stronger one first."""
-        return [self.env or f"CLOUDCHAT_{self.key.upper()}", *self.also]
+        # Kubernetes sets CLOUDCHAT_PORT, to something else, where a service is called cloudchat.
+        section = "" if self.section == "client" else f"{self.section.upper()}_"
+        return [f"CLOUDCHAT_{section}{self.key.upper()}", *self.also]
 
 
 def _read_log(text: str | None) -> Any:
@@ -124,7 +125,6 @@ _ALL: Final = (
         ("ws", "sse", "poll"),
         click.Choice(["ws", "sse", "poll"]),
         multiple=True,
-        env="CLOUDCHAT_SERVE_TRANSPORT",
     ),
     Setting("serve", "host", "The address to listen on.", "127.0.0.1"),
     Setting(
@@ -204,6 +204,13 @@ _ALL: Final = (
         "http://127.0.0.1:8000",
         metavar="URL",
         read=_read_server,
+    ),
+    Setting(
+        "client",
+        "transport",
+        "How to follow the feed; auto: the best that works, of WebSocket, Server-Sent Events, long polls.",
+        "auto",
+        click.Choice(["auto", "ws", "sse", "poll"]),
     ),
     Setting("client", "nickname", "Who says it.", metavar="NICKNAME", flags=("--as", "nickname")),
 )

@@ -182,7 +182,7 @@ def _table(rows: list[tuple[str, ...]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in rows[0]:
-        table.add_column(title, no_wrap=title in {"ID", "STATE"})
+        table.add_column(title, no_wrap=title in {"ID", "INSTANCE", "STATE"}, overflow="fold")
     for row in rows[1:]:
         # Names are other people's: nothing in them is markup.
         table.add_row(*(Text(cell, style="green" if cell == "running" else "") for cell in row))

@@ -61,7 +61,7 @@ def test_what_one_file_leaves_out_the_other_says(place: Place) -> None:
     shown = place.shown()
     assert (shown["serve"]["port"], shown["serve"]["grace"]) == (3, 2.5)
     assert shown["limits"] == {"text": 12, "name": 11}
-    assert place.shown(CLOUDCHAT_LIMIT="text=13")["limits"] == {"text": 13, "name": 11}
+    assert place.shown(CLOUDCHAT_SERVE_LIMIT="text=13")["limits"] == {"text": 13, "name": 11}
 
 
 def test_a_server_takes_its_settings_from_a_file(place: Place) -> None:
@@ -86,11 +86,11 @@ WRONG = {
     "a key": ("[serve]\nhost = 'x'\nprot = 1\n", ":3: ", "'prot' in [serve]; did you mean 'port'?"),
     "a section": ("[severe]\nport = 1\n", ":1: ", "[severe] here; did you mean 'serve'?"),
     "a key outside": ("port = 1\n", ":1: ", "'port' here; it belongs in [serve]"),
-    "a key of two": ("transport = 'ws'\n", ":1: ", "it belongs in [serve]"),
+    "a key of two": ("transport = 'ws'\n", ":1: ", "it belongs in [serve] or [client]"),
     "no section": ("serve = 1\n", ":1: ", "write [serve]"),
     "a dotted key": ("serve.prot = 1\n", ":1: ", "did you mean 'port'?"),
     "a limit": ("[limits]\n\ntexts = 1\n", ":3: ", "did you mean 'text'?"),
-    "a key like none": ("[client]\nqqqq = 1\n", ":2: ", "there is: nickname, server"),
+    "a key like none": ("[client]\nqqqq = 1\n", ":2: ", "there is: nickname, server, transport"),
     "no TOML": ("[serve\n", "", "line 1"),
     "a number": ("[serve]\nport = 'x'\n", ":2: ", "port: 'x'"),
     "a truth": ("[serve]\nport = true\n", ":2: ", "port: "),
@@ -127,9 +127,15 @@ def test_what_a_command_does_not_need_is_not_held_against_it(place: Place, serve
 
 
 def test_a_wrong_value_in_the_environment_is_named(place: Place) -> None:
-    checked = place.run("config", "check", CLOUDCHAT_GRACE="soon")
+    checked = place.run("config", "check", CLOUDCHAT_SERVE_GRACE="soon")
     assert checked.returncode == 2
-    assert "CLOUDCHAT_GRACE: grace: 'soon'" in checked.stderr
+    assert "CLOUDCHAT_SERVE_GRACE: grace: 'soon'" in checked.stderr
+
+
+def test_a_variable_that_is_none_is_named(place: Place) -> None:
+    checked = place.run("config", "check", CLOUDCHAT_SERVE_PROT="1")
+    assert checked.returncode == 2
+    assert "CLOUDCHAT_SERVE_PROT; did you mean 'CLOUDCHAT_SERVE_PORT'?" in checked.stderr
 
 
 def test_a_file_that_cannot_be_read_is_named(place: Place) -> None:
@@ -148,9 +154,9 @@ def test_check_names_the_files(place: Place) -> None:
 
 def test_show_names_the_origin_of_every_value(place: Place) -> None:
     place.user.write_text("# mine\n[serve]\nport = 1\n\n[limits]\nname = 8\n")
-    told = place.run("config", "show", "--origin", CLOUDCHAT_HOST="::1").stdout
+    told = place.run("config", "show", "--origin", CLOUDCHAT_SERVE_HOST="::1").stdout
     assert f"port = 1  # {place.user}:3\n" in told
-    assert 'host = "::1"  # CLOUDCHAT_HOST\n' in told
+    assert 'host = "::1"  # CLOUDCHAT_SERVE_HOST\n' in told
     assert f"name = 8  # {place.user}:6\n" in told
     assert "grace = 5.0  # default\n" in told
 
@@ -181,7 +187,7 @@ def test_env_prints_what_a_shell_can_take_over(place: Place) -> None:
     place.local.write_text('[serve]\nretain = ["30d", "1GB"]\n[limits]\ntext = 7\n')
     lines = place.run("config", "env").stdout.splitlines()
     told = dict(shlex.split(line)[0].split("=", 1) for line in lines if not line.startswith("#"))
-    assert (told["CLOUDCHAT_RETAIN"], told["CLOUDCHAT_LIMIT"]) == ("30d 1GB", "text=7")
+    assert (told["CLOUDCHAT_SERVE_RETAIN"], told["CLOUDCHAT_SERVE_LIMIT"]) == ("30d 1GB", "text=7")
     place.local.unlink()
     assert place.run("config", "env", **told).stdout.splitlines() == lines
 

@@ -33,7 +33,7 @@ from tests.cli.terminal import Terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
-WAITING: Options = {"wait": True, "timeout": 60, "output": "table"}
+WAITING: Options = {"wait": True, "timeout": 60, "transport": "auto", "output": "table"}
 NEVER = "00000000-0000-4000-8000-000000000000"
 
 

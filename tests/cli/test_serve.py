@@ -179,8 +179,10 @@ def test_only_the_transports_that_are_switched_on_are_served(switched_on: tuple[
     with Server(*MEMORY, *options) as server:
         assert status(server, "/v1/poll?wait=0") == (200 if "poll" in switched_on else 404)
         assert status(server, "/v1/sse") == (200 if "sse" in switched_on else 404)
-        chat = server.run("chat", "Ann")
-        assert chat.returncode == (0 if "ws" in switched_on else 3), chat.stderr
+        for transport in ("ws", "sse", "poll", "auto"):
+            chat = server.run("chat", "Ann", "--transport", transport)
+            on = transport in {"auto", *switched_on}
+            assert chat.returncode == (0 if on else 3), chat.stderr
         assert status(server) == 200
 
 

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
-from cloudchat_cli.config import LIMITS, Found, paths
+from cloudchat_cli.config import LIMITS, Found, nearest, paths
 from cloudchat_cli.output import Exit, Failure, emit, note
 
 if TYPE_CHECKING:
@@ -72,7 +73,13 @@ def check() -> None:
     from cloudchat_cli.options import SETTINGS, files
 
     told = files()
-    problems = list(told.problems)
+    variables = [variable for setting in SETTINGS.values() for variable in setting.variables]
+    problems = [
+        f"there is no variable {name}{nearest(name, variables)}"
+        for name in os.environ
+        if name.startswith("CLOUDCHAT_SERVE_") and name not in variables
+    ]
+    problems += told.problems
     if not problems:
         problems += [problem for setting in SETTINGS.values() for problem in _wrong(setting)]
     for problem in problems:

@@ -32,6 +32,7 @@ _SHARED: Final[list[Callable[[Any], Any]]] = [
     ),
     output_option,
     setting_option("client.server"),
+    setting_option("client.transport"),
 ]
 
 
@@ -96,7 +97,8 @@ def get(instance: str, output: str, server: str) -> None:
 @click.argument("instance", required=False, shell_complete=complete_instances)
 @output_option
 @setting_option("client.server")
-def watch(instance: str | None, output: str, server: str) -> None:
+@setting_option("client.transport")
+def watch(instance: str | None, output: str, server: str, transport: str) -> None:
     """Show all instances, or one INSTANCE, and then each change until Ctrl-C (or the one is removed).
 
     \b
@@ -108,7 +110,7 @@ def watch(instance: str | None, output: str, server: str) -> None:
     from cloudchat_cli.operating import run
 
     check_stream(output)
-    run(watch_instances, server, instance, output)
+    run(watch_instances, server, transport, instance, output)
 
 
 @instances.command()

@@ -47,7 +47,8 @@ def messages(limit: int, before: str | None, output: str, server: str) -> None:
 @_limit
 @output_option
 @setting_option("client.server")
-def worklog(follow: bool, limit: int, output: str, server: str) -> None:
+@setting_option("client.transport")
+def worklog(follow: bool, limit: int, output: str, server: str, transport: str) -> None:
     """Print what happened to the instances, oldest first.
 
     \b
@@ -56,14 +57,17 @@ def worklog(follow: bool, limit: int, output: str, server: str) -> None:
       cloudchat worklog --follow
       cloudchat worklog --follow -o jsonl | jq -r 'select(.type == "failed") | .detail'
     """
-    if follow:
-        check_stream(output)
-        from cloudchat_cli.following import follow_worklog as show
-    else:
-        from cloudchat_cli.reading import show_worklog as show
     from cloudchat_cli.operating import run
 
-    run(show, server, limit, output)
+    if follow:
+        from cloudchat_cli.following import follow_worklog
+
+        check_stream(output)
+        run(follow_worklog, server, transport, limit, output)
+    else:
+        from cloudchat_cli.reading import show_worklog
+
+        run(show_worklog, server, limit, output)
 
 
 @click.command()
@@ -78,8 +82,15 @@ def worklog(follow: bool, limit: int, output: str, server: str) -> None:
 )
 @output_option
 @setting_option("client.server")
+@setting_option("client.transport")
 def events(
-    follow: bool, after: str | None, topics: tuple[str, ...], output: str, server: str
+    *,
+    follow: bool,
+    after: str | None,
+    topics: tuple[str, ...],
+    output: str,
+    server: str,
+    transport: str,
 ) -> None:
     """Print events in their order: those after --after, else the newest messages and instance events.
 
@@ -89,14 +100,17 @@ def events(
       cloudchat events --follow
       cloudchat events --after k3f9-120 -o jsonl
     """
-    if follow:
-        check_stream(output)
-        from cloudchat_cli.following import follow_events as show
-    else:
-        from cloudchat_cli.reading import show_events as show
     from cloudchat_cli.operating import run
 
-    run(show, server, after or "", topics, output)
+    if follow:
+        from cloudchat_cli.following import follow_events
+
+        check_stream(output)
+        run(follow_events, server, transport, after or "", topics, output)
+    else:
+        from cloudchat_cli.reading import show_events
+
+        run(show_events, server, after or "", topics, output)
 
 
 @click.group()

@@ -14,7 +14,8 @@ from cloudchat_cli.options import setting_argument, setting_option
 @click.command()
 @setting_argument("client.nickname")
 @setting_option("client.server")
-def chat(nickname: str, server: str) -> None:
+@setting_option("client.transport")
+def chat(nickname: str, server: str, transport: str) -> None:
     """Chat as NICKNAME, line by line, until /quit or the end of the input.
 
     Lines of the input are said; /who lists who is here, /help says what else there is. With the output in a file or a
@@ -24,11 +25,12 @@ def chat(nickname: str, server: str) -> None:
     Examples:
       cloudchat chat Alexandra
       cloudchat chat Alexandra --server https://chat.example.org
+      cloudchat chat Alexandra --transport poll
       echo 'Deployed.' | cloudchat chat Deployer
     """
     from cloudchat_cli.chatting import run
 
-    run(server, nickname)
+    run(server, nickname, transport)
 
 
 @click.command()
