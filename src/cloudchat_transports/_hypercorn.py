@@ -12,15 +12,19 @@ the deadline of stalled readers never sees it, since the socket itself takes eve
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+import trio
 from hypercorn.config import Config
-from hypercorn.events import Updated
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import LifespanState
 from hypercorn.utils import wrap_app
+
+from cloudchat_transports.outlet import RECEIVE
 
 if TYPE_CHECKING:
     import h11
@@ -32,6 +36,10 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE = 75.0
 """Seconds that an idle connection is kept (nginx 75 s): Hypercorn's 5 s end just when a client sends its next POST."""
+
+
+FAIR = 1_024
+"""Bytes taken from a WebSocket until the others have their turn: up to 170 frames, each of which costs as any other."""
 
 
 class _Http1(H11Protocol):
@@ -74,9 +82,22 @@ class _Connection(TCPServer):
             await super().protocol_send(event)
 
     async def _read_data(self) -> None:
-        await super()._read_data()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b"something"
+            while data:
+                data = bytes(await self.stream.receive_some(self._turn()))
+                await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
         self._gone = True
         await self.idle_task.stop()
+
+    def _turn(self) -> int:
+        """Return how many bytes may be taken until the others have their turn."""
+        http1 = self.protocol.protocol
+        is_websocket = isinstance(http1, H11Protocol) and isinstance(
+            http1.connection, H11WSConnection
+        )
+        return FAIR if is_websocket else RECEIVE
 
 
 class HttpServer:
