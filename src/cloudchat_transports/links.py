@@ -40,6 +40,8 @@ SILENCE: Final = 30.0
 """Seconds without a frame after which a connection is lost; two heartbeats, once the server has said what one is."""
 GREETING: Final = 5.0
 """Seconds in which a server has to say `welcome`."""
+NEXT: Final = 4.0
+"""Seconds after which the next transport is tried, where there is one: a proxy may just never answer."""
 PARTING: Final = 2.0
 """Seconds that the end may take."""
 FIRST_CLIMB: Final = 15.0
@@ -158,13 +160,16 @@ class Links:
         """Open a link on the transport that worked last, else on the best that does; raises why there is none."""
         levels = range(len(self._transports))
         failures: list[UnreachableError | RejectedError] = []
-        for level in (self._level, *(level for level in levels if level != self._level)):
-            try:
-                await tasks.start(self._hold, level, tasks)
-            except (UnreachableError, RejectedError) as error:
-                failures.append(error)
-            else:
-                return
+        order = (self._level, *(level for level in levels if level != self._level))
+        for level in order:
+            # The last one is waited for as long as it takes to say why it fails.
+            with anyio.move_on_after(math.inf if level == order[-1] else NEXT):
+                try:
+                    await tasks.start(self._hold, level, tasks)
+                except (UnreachableError, RejectedError) as error:
+                    failures.append(error)
+                else:
+                    return
         # What may pass is worth another attempt, whatever the other transports were told.
         passing = [e for e in failures if not (isinstance(e, RejectedError) and e.final)]
         raise (passing or failures)[0]

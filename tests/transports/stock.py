@@ -22,11 +22,12 @@ from cloudchat_core.rates import Rates
 from cloudchat_transports._hypercorn import HttpServer
 from cloudchat_transports.access import Access
 from cloudchat_transports.fanout import Fanout
+from cloudchat_transports.feeds import TRANSPORTS
 from cloudchat_transports.listener import Listener, bind
 from cloudchat_transports.ws.server import WebSocketServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from cloudchat_engine.node import Node
 
@@ -47,11 +48,15 @@ async def hypercorn_serves(app: Any, node: Node | None = None) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def listener_serves(app: Any, node: Node) -> AsyncIterator[int]:
+async def listener_serves(
+    app: Any, node: Node, transports: Collection[str] = TRANSPORTS
+) -> AsyncIterator[int]:
     """Serve `app` by our own listener, which needs Trio; the port."""
     limits, fanout = node.limits, Fanout(node)
     rates = Rates(limits.commands_per_second, limits.commands_burst)
-    websockets = WebSocketServer(node, fanout, rates=rates, check=Access().check)
+    websockets = WebSocketServer(
+        node, fanout, rates=rates, check=Access().check, transports=transports
+    )
     http = HttpServer(app, limits, node.heartbeat)
     sockets = bind("127.0.0.1", 0)
     listener = Listener(sockets, limits=limits, websockets=websockets, http=http, fanout=fanout)

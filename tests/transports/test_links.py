@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,7 @@ async def world(transports: Collection[str] = ("ws", "sse", "poll")) -> AsyncIte
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run)
         app = HttpApp(node, Access(), transports=transports)
-        async with listener_serves(app, node) as port:
+        async with listener_serves(app, node, transports) as port:
             yield node, f"http://127.0.0.1:{port}"
         nursery.cancel_scope.cancel()
 
@@ -217,3 +218,137 @@ async def test_two_hundred_moves_in_the_middle_of_traffic_lose_and_double_nothin
                 assert reader.mirror.snapshot() == fresh(node).snapshot()
                 assert all(way.opened > 20 for way in ways)
                 nursery.cancel_scope.cancel()
+
+
+class Proxy:
+    """Something in between that means well: `mood` says what it does to connections whose first request is known."""
+
+    def __init__(self, target: int, mood: Callable[[bytes], str]) -> None:
+        self.mood, self.port = mood, 0
+        self._target = target
+        self._open: set[trio.CancelScope] = set()
+
+    def cut(self) -> None:
+        for scope in tuple(self._open):
+            scope.cancel()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Pass on bytes both ways (`pass`), refuse (`refuse`), or keep what the server answers (`hold`)."""
+        with trio.CancelScope() as scope, suppress(trio.BrokenResourceError):
+            self._open.add(scope)
+            try:
+                async with stream, await trio.open_tcp_stream("127.0.0.1", self._target) as other:
+                    head = await stream.receive_some()
+                    mood = self.mood(head)
+                    if mood == "refuse":
+                        await stream.send_all(
+                            b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n"
+                            b"Connection: close\r\n\r\n"
+                        )
+                        return
+                    await other.send_all(head)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._carry, stream, other, nursery.cancel_scope)
+                        await self._carry(
+                            other, None if mood == "hold" else stream, nursery.cancel_scope
+                        )
+            finally:
+                self._open.discard(scope)
+
+    async def _carry(
+        self, source: trio.SocketStream, target: trio.SocketStream | None, both: trio.CancelScope
+    ) -> None:
+        with suppress(trio.BrokenResourceError):
+            async for data in source:
+                if target is not None:
+                    await target.send_all(data)
+        both.cancel()
+
+
+@asynccontextmanager
+async def behind(url: str, mood: Callable[[bytes], str]) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy in front of the server at `url`, and its own URL."""
+    proxy = Proxy(int(url.rpartition(":")[2]), mood)
+    async with trio.open_nursery() as nursery:
+        (listening,) = await nursery.start(
+            partial(trio.serve_tcp, host="127.0.0.1"), proxy.serve, 0
+        )
+        yield proxy, f"http://127.0.0.1:{listening.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+def is_upgrade(head: bytes) -> bool:
+    return b"upgrade: websocket" in head.lower()
+
+
+def is_stream(head: bytes) -> bool:
+    return head.startswith(b"GET /v1/sse")
+
+
+async def test_a_proxy_that_refuses_upgrades_is_got_around_until_it_lets_them_through() -> None:
+    refusing = True
+    async with (
+        world() as (_, url),
+        behind(url, lambda head: "refuse" if refusing and is_upgrade(head) else "pass") as (_, way),
+        trio.open_nursery() as nursery,
+    ):
+        with trio.fail_after(30):
+            async with Client(way, nickname="Alexandra", climb=0.05) as client:
+                reader = Reader(client)
+                nursery.start_soon(reader.run)
+                assert client.transport == "sse"
+                await client.say("by stream")
+                refusing = False
+                await reader.until(lambda: client.transport == "ws")
+                await client.say("by WebSocket")
+                await reader.until(lambda: reader.said == ["by stream", "by WebSocket"])
+                assert reader.left == []
+                nursery.cancel_scope.cancel()
+
+
+async def test_a_proxy_that_keeps_streams_to_itself_is_got_around_by_polls() -> None:
+    def mood(head: bytes) -> str:
+        return "hold" if is_upgrade(head) or is_stream(head) else "pass"
+
+    async with world() as (_, url), behind(url, mood) as (_, way):
+        with trio.fail_after(45):
+            async with Client(way, nickname="Alexandra", climb=60) as client:
+                assert client.transport == "poll"
+                await client.say("by poll")
+                async for item in client:
+                    if isinstance(item, Message):
+                        assert item.text == "by poll"
+                        break
+
+
+async def test_a_proxy_that_cuts_every_connection_after_a_while_costs_nothing() -> None:
+    async with (
+        world() as (node, url),
+        behind(url, lambda _: "pass") as (proxy, way),
+        trio.open_nursery() as nursery,
+    ):
+        with trio.fail_after(45):
+            async with Client(way, nickname="Alexandra", jitter=lambda: 0) as client:
+                reader = Reader(client)
+                nursery.start_soon(reader.run)
+                for number in range(5):
+                    await client.say(f"before cut {number}")
+                    proxy.cut()
+                    await client.say(f"after cut {number}")
+                    assert client.transport == "ws"
+                await reader.until(lambda: len(reader.said) == 10)
+                assert reader.left == []
+                assert reader.mirror.snapshot() == fresh(node).snapshot()
+                nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_has_a_transport_switched_off_is_used_by_the_next() -> None:
+    async with world(transports=("poll",)) as (_, url):
+        with trio.fail_after(20):
+            async with Client(url, nickname="Alexandra") as client:
+                assert client.transport == "poll"
+
+
+async def test_a_transport_of_no_name_is_refused_before_anything_is_tried() -> None:
+    with pytest.raises(ValueError, match="there are: auto, ws, sse, poll"):
+        Client("http://127.0.0.1:1", transport="pigeon")
