@@ -7,17 +7,17 @@ place and the nearest right key: a misspelt setting that is silently ignored is 
 What the values mean is the options' matter (`options.py`); here they are texts, as they would stand on a command line.
 """
 
+# ruff: noqa: PLC0415 - files are read by commands, and not by their help
+
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
 
 LOCAL: Final = "cloudchat.toml"
 """The name of the file in the current directory."""
@@ -47,7 +47,9 @@ class Config:
 
 def paths() -> tuple[Path, Path]:
     """Return where the files would be, the stronger one first."""
-    import platformdirs  # noqa: PLC0415 - only where configuration is asked for
+    from pathlib import Path
+
+    import platformdirs
 
     user = platformdirs.user_config_path("cloudchat", appauthor=False) / "config.toml"
     return Path(LOCAL).absolute(), user
@@ -58,6 +60,8 @@ def read(files: Collection[Path], known: Callable[[], Mapping[str, Collection[st
 
     Nothing is raised: what is wrong is told in `problems`, and left out.
     """
+    import tomllib
+
     found: dict[tuple[str, str], Found] = {}
     problems: list[str] = []
     there: list[Path] = []
@@ -129,6 +133,8 @@ def _meant(name: str, known: Mapping[str, Collection[str]]) -> str:
 
 def nearest(name: str, known: Collection[str]) -> str:
     """Say which of the `known` names was meant, or what there is."""
+    import difflib
+
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; there is: {', '.join(sorted(known))}"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudchat_cli.options import SETTINGS
+from cloudchat_cli.table import SETTINGS
 from tests.cli.program import Server, run
 
 if TYPE_CHECKING:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from cloudchat_cli.config import LIMITS, Found, nearest, paths
+from cloudchat_cli.options import files, make_option, now
 from cloudchat_cli.output import Exit, Failure, emit, note
+from cloudchat_cli.table import SETTINGS, default_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cloudchat_cli.config import Value
-    from cloudchat_cli.options import Setting
+    from cloudchat_cli.table import Setting
 
 
 @click.group()
@@ -43,8 +45,6 @@ def show(origin: bool) -> None:
       cloudchat config show
       cloudchat config show --origin
     """
-    from cloudchat_cli.options import SETTINGS, now
-
     section = ""
     for setting in SETTINGS.values():
         found = now(setting)
@@ -70,8 +70,6 @@ def check() -> None:
       cloudchat config check
       cloudchat config check && cloudchat serve
     """
-    from cloudchat_cli.options import SETTINGS, files
-
     told = files()
     variables = [variable for setting in SETTINGS.values() for variable in setting.variables]
     problems = [
@@ -100,7 +98,6 @@ def default() -> None:
     """
     from dataclasses import fields
 
-    from cloudchat_cli.options import SETTINGS
     from cloudchat_core.limits import Limits
 
     section = ""
@@ -130,8 +127,6 @@ def env() -> None:
     """
     from shlex import quote
 
-    from cloudchat_cli.options import SETTINGS, now
-
     for setting in SETTINGS.values():
         found = now(setting)
         variable = setting.variables[0]
@@ -145,8 +140,6 @@ def env() -> None:
 
 def _wrong(setting: Setting) -> Iterator[str]:
     """Say what is wrong with the values of `setting`, and where they stand."""
-    from cloudchat_cli.options import make_option, now
-
     option = make_option(setting)
     found = now(setting)
     if setting.limits and found:
@@ -162,8 +155,6 @@ def _wrong(setting: Setting) -> Iterator[str]:
 
 def _default(setting: Setting) -> Value:
     """Return what holds where nothing is set, as it would stand in a file."""
-    from cloudchat_cli.options import default_log
-
     if setting.name == "serve.log":
         return default_log()
     if setting.multiple:
