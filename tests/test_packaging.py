@@ -133,7 +133,16 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
 
     runtime = declared(project["dependencies"])
     assert imported(set(sources) - kits) == runtime
-    assert imported(kits) <= runtime | declared(project["optional-dependencies"]["testing"])
+    extras = project["optional-dependencies"]
+    testing = runtime | declared(extras["testing"])
+    assert imported(kits) <= testing
+    ours |= {"tests", "examples"}
+    others = [
+        file
+        for place in ("tests", "benchmarks", "examples")
+        for file in (ROOT / place).rglob("*.py")
+    ]
+    assert imported(others) <= testing | declared(extras["dev"])
 
 
 def test_dependencies_point_one_way() -> None:
