@@ -124,7 +124,12 @@ async def perform(
     if pace is None:
         clock = SystemClock()
         pace = Pace(clock, SystemTimer(clock))
-    ack = await api.execute(command)
+    try:
+        ack = await api.execute(command)
+    except BaseException as error:
+        if interrupted(error):
+            note("whether that was begun is not known; `cloudchat operations list` shows it")
+        raise
     operation, instance = ack.operation, ack.instance
     if operation is UNSET or instance is UNSET:
         raise Failure("the server acknowledged the command, but named no operation")

@@ -118,9 +118,9 @@ class Server(Program):
         """Run a command against this server to its end."""
         return run(*arguments, text=text, CLOUDCHAT_SERVER=self.url)
 
-    def chat(self, nickname: str) -> Program:
+    def chat(self, nickname: str, *options: str) -> Program:
         """Start a chat, and wait until it is in."""
-        program = Program("chat", nickname, CLOUDCHAT_SERVER=self.url)
+        program = Program("chat", nickname, *options, CLOUDCHAT_SERVER=self.url)
         try:
             program.until("^.* here: ")
         except BaseException:

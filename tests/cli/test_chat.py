@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import anyio
@@ -30,6 +31,23 @@ def test_two_people_meet_talk_and_part(server: Server) -> None:
         petr.type("/quit")
         assert petr.ended() == 0
         ann.until("Petr left$")
+
+
+def test_who_meets_does_not_see_over_which_transport_the_others_came(server: Server) -> None:
+    with ExitStack() as stack:
+        chats = {
+            f"By {transport}": stack.enter_context(
+                server.chat(f"By {transport}", "--transport", transport)
+            )
+            for transport in ("ws", "sse", "poll")
+        }
+        for nickname, chat in chats.items():
+            chat.type(f"I am {nickname}")
+            for each in chats.values():
+                each.until(f" (You|{nickname}): I am {nickname}$")
+        chats["By poll"].type("/quit")
+        for nickname in ("By ws", "By sse"):
+            chats[nickname].until("By poll left$")
 
 
 def test_the_end_of_the_input_leaves_and_everything_before_it_is_said(server: Server) -> None:

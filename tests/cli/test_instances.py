@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import uuid
 from itertools import count
@@ -168,6 +169,18 @@ def test_an_interrupted_wait_ends_as_shells_expect() -> None:
         )
         known = json.loads(slow.run("operations", "get", operation, "-o", "json").stdout)
         assert (known["command"], known["done"]) == ("create", False)
+
+
+def test_an_interrupt_before_the_answer_says_that_nothing_is_known() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Program("instances", "create", CLOUDCHAT_SERVER=url) as waiting:
+            connection, _ = silent.accept()
+            with connection:
+                assert connection.recv(4) == b"POST"
+                waiting.signal(signal.SIGINT)
+                assert waiting.ended() == 130
+                assert "`cloudchat operations list` shows it" in "\n".join(waiting.errors)
 
 
 def test_a_wait_survives_the_death_of_the_server(tmp_path: Path) -> None:
