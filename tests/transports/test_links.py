@@ -6,7 +6,7 @@ import random
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -109,8 +109,8 @@ class _Cuttable:
 
 
 @asynccontextmanager
-async def world(transports: Collection[str] = ("ws", "sse", "poll")) -> AsyncIterator[Any]:
-    """A server on real sockets: its node, and its URL."""
+async def running() -> AsyncIterator[Node]:
+    """A node that runs, in real time."""
     clock, ids = SystemClock(), count()
     timer = SystemTimer(clock)
     node = Node(
@@ -125,10 +125,19 @@ async def world(transports: Collection[str] = ("ws", "sse", "poll")) -> AsyncIte
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run)
+        yield node
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def world(
+    transports: Collection[str] = ("ws", "sse", "poll"),
+) -> AsyncIterator[tuple[Node, str]]:
+    """A server on real sockets: its node, and its URL."""
+    async with running() as node:
         app = HttpApp(node, Access(), transports=transports)
         async with listener_serves(app, node, transports) as port:
             yield node, f"http://127.0.0.1:{port}"
-        nursery.cancel_scope.cancel()
 
 
 class Ws(Gate):
