@@ -1,8 +1,8 @@
 """A transport of one's own: newline-delimited JSON over TCP, both halves. It passes the kit for transports.
 
-The client's first line says what it wants: `{"after": CURSOR, "topics": "chat,instances"}`. Then each side sends frames of
-the protocol, one a line. `{"type":"close","code":1000}` ends a connection in order, from either side; a server that
-gives no feed says `{"type":"refused","status":404,"detail":"…"}` instead of a first frame.
+The client's first line says what it wants: `{"after": CURSOR, "topics": "chat,instances"}`. Then each side sends frames
+of the protocol, one a line. `{"type":"close","code":1000}` ends a connection in order, from either side; a server
+that gives no feed says `{"type":"refused","status":404,"detail":"…"}` instead of a first frame.
 
 The server half shows what a transport is made of: a `Session` reads commands, the node decides them, a `Follower`
 brings the feed. None of the protocol's rules are here.
