@@ -72,7 +72,7 @@ async def listener_serves(
 async def uvicorn_serves(app: Any, node: Node | None = None) -> AsyncIterator[int]:
     """Serve `app` by uvicorn, which needs asyncio; the port."""
     config = uvicorn.Config(
-        app, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=1
+        app, lifespan="off", log_config=None, ws="wsproto", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:

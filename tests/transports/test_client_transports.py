@@ -1,4 +1,4 @@
-"""The client over event streams and long polls: the same sessions as over a WebSocket, on asyncio and on Trio."""
+"""The client over all transports: the same sessions, under several servers, on asyncio and on Trio."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cloudchat_transports.client import Client, CommandRefusedError, Disconnecte
 from cloudchat_transports.client_transport import RejectedError, UnreachableError
 from cloudchat_transports.poll.client import PollTransport
 from cloudchat_transports.sse.client import SseTransport
+from cloudchat_transports.ws.client import WebSocketTransport
 from tests.transports.stock import (
     Recorder,
     hypercorn_serves,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-TRANSPORTS: dict[str, type[SseTransport | PollTransport]] = {
+TRANSPORTS: dict[str, type[WebSocketTransport | SseTransport | PollTransport]] = {
+    "ws": WebSocketTransport,
     "sse": SseTransport,
     "poll": PollTransport,
 }
@@ -72,16 +74,35 @@ async def world(server: str, transport: str, **options: Any) -> AsyncIterator[Wo
 
 @pytest.fixture(params=["stock", "special"])
 def server(request: pytest.FixtureRequest, anyio_backend_name: str) -> str:
+    return _server(request.param, anyio_backend_name)
+
+
+def _server(kind: str, backend: str) -> str:
     """Hypercorn runs on both; our own listener on Trio alone, uvicorn on asyncio alone."""
-    if request.param == "stock":
+    if kind == "stock":
         return "hypercorn"
-    return "listener" if anyio_backend_name == "trio" else "uvicorn"
+    return "listener" if backend == "trio" else "uvicorn"
 
 
-@pytest.fixture(params=list(TRANSPORTS))
+@pytest.fixture(params=["sse", "poll"])
 def transport(request: pytest.FixtureRequest) -> str:
+    """Those over HTTP."""
     name: str = request.param
     return name
+
+
+@pytest.fixture(
+    params=[
+        *(("stock", name) for name in ("sse", "poll")),
+        # Hypercorn tells no application with which code a WebSocket was closed.
+        *(("special", name) for name in TRANSPORTS),
+    ],
+    ids="-".join,
+)
+def place(request: pytest.FixtureRequest, anyio_backend_name: str) -> tuple[str, str]:
+    """A server, and a transport."""
+    server, transport = request.param
+    return _server(server, anyio_backend_name), transport
 
 
 async def until(client: Client, kind: type[Any], **fields: Any) -> Any:
@@ -92,8 +113,8 @@ async def until(client: Client, kind: type[Any], **fields: Any) -> Any:
     raise AssertionError("a client's items have no end")
 
 
-async def test_two_join_say_and_leave_at_once(server: str, transport: str) -> None:
-    async with world(server, transport) as it, it.client() as watcher:
+async def test_two_join_say_and_leave_at_once(place: tuple[str, str]) -> None:
+    async with world(*place) as it, it.client() as watcher:
         async with it.client(nickname="Ann") as ann, it.client(nickname="Bob") as bob:
             assert (ann.nickname, bob.nickname) == ("Ann", "Bob")
             ack = await ann.say("hello")
@@ -108,10 +129,10 @@ async def test_two_join_say_and_leave_at_once(server: str, transport: str) -> No
 
 
 async def test_without_a_nickname_instances_are_operated_and_followed(
-    server: str, transport: str
+    place: tuple[str, str],
 ) -> None:
     async with (
-        world(server, transport) as it,
+        world(*place) as it,
         it.client(topics=["instances"]) as client,
     ):
         assert isinstance(await anext(client), Welcome)
@@ -123,10 +144,8 @@ async def test_without_a_nickname_instances_are_operated_and_followed(
         assert (await until(client, Created)).operation.id == received.operation.id
 
 
-async def test_a_feed_goes_on_after_a_cursor_without_a_snapshot(
-    server: str, transport: str
-) -> None:
-    async with world(server, transport) as it:
+async def test_a_feed_goes_on_after_a_cursor_without_a_snapshot(place: tuple[str, str]) -> None:
+    async with world(*place) as it:
         async with it.client(nickname="Ann") as ann:
             first = await ann.say("1")
             await ann.say("2")
@@ -156,11 +175,11 @@ async def test_the_token_goes_in_a_header_and_into_no_address(server: str, trans
             assert ALEXANDRA.encode() not in request["query_string"]
 
 
-async def test_who_only_listens_stays_present(server: str, transport: str) -> None:
-    async with world(server, transport) as it, it.client() as watcher:
+async def test_who_only_listens_stays_present(place: tuple[str, str]) -> None:
+    async with world(*place) as it, it.client() as watcher:
         # Nothing comes that would wake a poll: the one that waited when the join was answered is asked again at once.
         async with it.client(nickname="Ann", token=ALEXANDRA, topics=["instances"]):
-            if transport == "poll":
+            if place[1] == "poll":
                 with anyio.fail_after(10):
                     await it.recorder.seen("/v1/poll", cloudchat_token=ALEXANDRA)
             for _ in range(10):
@@ -171,10 +190,10 @@ async def test_who_only_listens_stays_present(server: str, transport: str) -> No
 
 
 async def test_many_commands_at_once_are_done_once_each_and_in_order(
-    server: str, transport: str
+    place: tuple[str, str],
 ) -> None:
     async with (
-        world(server, transport) as it,
+        world(*place) as it,
         it.client() as watcher,
         it.client(nickname="Ann") as ann,
     ):
@@ -185,13 +204,14 @@ async def test_many_commands_at_once_are_done_once_each_and_in_order(
         assert sorted(texts, key=int) == [str(number) for number in range(90)]
         posts = [one for one in it.recorder.requests if one["path"] == "/v1/commands"]
         assert len(posts) < 45  # what waits together goes together
+        assert bool(posts) is (place[1] != "ws")
 
 
 async def test_cuts_in_the_middle_of_traffic_lose_and_double_nothing(
-    server: str, transport: str
+    place: tuple[str, str],
 ) -> None:
     async with (
-        world(server, transport) as it,
+        world(*place) as it,
         line(it.port) as wire,
         it.client() as watcher,
         it.client(port=wire.port, nickname="Ann") as ann,
@@ -333,10 +353,10 @@ async def test_a_request_that_is_refused_as_a_whole_refuses_each_of_its_commands
 
 
 async def test_joining_again_after_a_cut_makes_no_pair_of_left_and_joined(
-    server: str, transport: str
+    place: tuple[str, str],
 ) -> None:
     async with (
-        world(server, transport) as it,
+        world(*place) as it,
         line(it.port) as wire,
         it.client() as watcher,
         it.client(port=wire.port, nickname="Ann") as ann,
@@ -349,3 +369,47 @@ async def test_joining_again_after_a_cut_makes_no_pair_of_left_and_joined(
             await ann.say(str(number))
         items = [await anext(watcher) for _ in range(3)]
         assert [type(item) for item in items] == [Message, Message, Message]
+
+
+async def test_who_vanishes_leaves_when_the_grace_is_over(place: tuple[str, str]) -> None:
+    async with (
+        world(*place) as it,
+        it.client() as watcher,
+        anyio.create_task_group() as tasks,
+    ):
+        ann = it.client(nickname="Ann")
+        async with ann:
+            await ann.aclose(1001)
+
+        async def time() -> None:
+            while True:
+                it.web.clock.advance(1)
+                await anyio.sleep(0.01)
+
+        tasks.start_soon(time)
+        assert (await until(watcher, Left)).reason == "disconnected"
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_feed_that_is_silent_says_its_own_position_past_what_it_hides(
+    place: tuple[str, str],
+) -> None:
+    async with world(*place, heartbeat=0.3) as it:
+        transport = it.kind(f"http://127.0.0.1:{it.port}")
+        async with transport.connect("", ["instances"]) as connection:
+            frames: list[dict[str, Any]] = []
+
+            async def read(kind: str, cursor: str | None = None) -> dict[str, Any]:
+                while True:
+                    data = await connection.receive()
+                    assert data is not None, frames
+                    frames.append(json.loads(data))
+                    found = frames[-1]
+                    if found["type"] == kind and cursor in {None, found["cursor"]}:
+                        return found
+
+            start = await read("snapshot")
+            await read("heartbeat", start["cursor"])
+            hidden = await it.web.command("join", ALEXANDRA, nickname="Alexandra")
+            await read("heartbeat", hidden["cursor"])
+            assert {frame["type"] for frame in frames} == {"welcome", "snapshot", "heartbeat"}

@@ -121,6 +121,7 @@ async def site(
     base: str = BASE,
     provider: type[SimulatedProvider] = SimulatedProvider,
     grace: float = 5,
+    heartbeat: float = 15,
     **options: Any,
 ) -> AsyncIterator[Site]:
     """A running node and a client of its application; ids are counted, time stands still."""
@@ -135,6 +136,7 @@ async def site(
         new_epoch=lambda: "k3f9",
         limits=limits or Limits(),
         grace=grace,
+        heartbeat=heartbeat,
     )
     app = HttpApp(node, access or Access(), **options)
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1234), root_path=root_path)
