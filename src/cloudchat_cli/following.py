@@ -36,7 +36,7 @@ async def follow_events(
 ) -> None:
     """Print events without end: what comes after `after`, or first the newest there are."""
     async with _feed(server, transport, after, topics) as items:
-        await _print(Stream(EVENT, output), items)
+        await write_events(Stream(EVENT, output), items)
 
 
 async def follow_worklog(server: str, transport: str, limit: int, output: str) -> None:
@@ -47,10 +47,11 @@ async def follow_worklog(server: str, transport: str, limit: int, output: str) -
         stream = Stream(EVENT, output)
         for event in found:
             stream.write(event)
-        await _print(stream, items)
+        await write_events(stream, items)
 
 
-async def _print(stream: Stream, items: AsyncIterator[Item]) -> None:
+async def write_events(stream: Stream, items: AsyncIterator[Item]) -> None:
+    """Write the events among `items`, and those that a snapshot shows, each once."""
     parts: list[Snapshot] = []
     last = ""
     async for item in items:

@@ -7,16 +7,26 @@ import os
 import re
 import signal
 import subprocess
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
+from cloudchat_cli.api import Api
+from cloudchat_cli.following import write_events
+from cloudchat_cli.shapes import EVENT, Stream
+from cloudchat_core.client_session import Snapshot
+from cloudchat_core.events import Message
+from cloudchat_core.frames import Gap
 from tests.cli.program import COMMAND, PATIENCE, Program, Server, clean, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from cloudchat_transports.client import Item
 
 QUICK = ("--log", "memory:", "--provider", "simulated:?duration=0.1")
 
@@ -90,6 +100,59 @@ def test_more_messages_than_one_answer_of_the_server_holds() -> None:
         assert server.run("chat", "Ann", text=text).returncode == 0
         told = [one["text"] for one in read(server, "messages", "--limit", "420")]
         assert told == [str(number) for number in range(30, 450)]
+        oldest = read(server, "messages", "--limit", "1000")[0]["cursor"]
+        events = read(server, "events", "--after", oldest)
+        told = [one["text"] for one in events if one["type"] == "message"]
+        assert told == [str(number) for number in range(1, 450)]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_what_happens_between_two_pages_comes_after_the_cursor_of_the_first(
+    anyio_backend: str,
+) -> None:
+    """A feed goes on from that cursor; from the second page's it would miss what neither page has."""
+    pages = [(b'"k3f9-9"', b"k3f9-5"), (b'"k3f9-10"', b"null")]
+
+    async def answer(stream: trio.SocketStream) -> None:
+        while await stream.receive_some():
+            etag, following = pages.pop(0)
+            body = b'{"items":[],"next":%b}' % following.replace(b"k3f9-5", b'"k3f9-5"')
+            await stream.send_all(
+                b"HTTP/1.1 200 OK\r\netag: %b\r\ncontent-length: %d\r\n\r\n%b"
+                % (etag, len(body), body)
+            )
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        async with Api(f"http://127.0.0.1:{port}") as api:
+            assert await api.newest("worklog", 100) == ([], "k3f9-9")
+        nursery.cancel_scope.cancel()
+    assert not pages
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_after_a_gap_nothing_is_printed_twice(
+    capsys: pytest.CaptureFixture[str], anyio_backend: str
+) -> None:
+    """The snapshot that follows a gap shows events of the same epoch that were printed before."""
+    said = [
+        Message(f"k3f9-{place}", "2026-11-23T10:06:12.000Z", "Ann", "hello", str(place))
+        for place in range(1, 6)
+    ]
+
+    async def items() -> AsyncIterator[Item]:
+        yield Snapshot("k3f9-2", messages=tuple(said[:2]))
+        yield said[2]
+        yield Gap("k3f9-3", "retention")
+        yield Snapshot("k3f9-4", messages=tuple(said[1:3]), more=True)
+        yield Snapshot("k3f9-4", messages=tuple(said[3:4]))
+        yield said[4]
+
+    await write_events(Stream(EVENT, "name"), items())
+    assert capsys.readouterr().out.split() == [one.cursor for one in said]
 
 
 def test_events_go_on_after_a_cursor_and_by_topic(busy: Server) -> None:
