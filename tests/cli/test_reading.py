@@ -94,8 +94,11 @@ def test_messages_come_oldest_first_and_page_by_page(busy: Server) -> None:
     assert "two ↵ lines" in busy.run("messages").stdout
 
 
-def test_more_messages_than_one_answer_of_the_server_holds() -> None:
-    with Server("--log", "memory:", "--limit", "commands_per_second=0") as server:
+def test_more_is_read_than_one_answer_of_the_server_holds() -> None:
+    limits = ("commands_per_second=0", "window=1000", "page=100")
+    with Server(
+        "--log", "memory:", *(word for each in limits for word in ("--limit", each))
+    ) as server:
         text = "\n".join(str(number) for number in range(450))
         assert server.run("chat", "Ann", text=text).returncode == 0
         told = [one["text"] for one in read(server, "messages", "--limit", "420")]
