@@ -149,13 +149,14 @@ class _AsgiChannel:
         self._answers: deque[bytes] = deque()
         self._size = 0
         self._news = anyio.Event()
-        self._serving = anyio.CancelScope()
+        self._serving, self._writing = anyio.CancelScope(), anyio.CancelScope()
         self._last: tuple[bytes, int] | None = (b"", INTERNAL_ERROR)
 
     def end(self, last: bytes, code: int) -> None:
         """End it from our side: with a last frame, where there is one, and a close code."""
         self._last = last, code
         self._serving.cancel()
+        self._writing.deadline = min(self._writing.deadline, anyio.current_time() + PARTING)
 
     async def run(self, receive: Receive, wanted: FeedRequest) -> None:
         """Serve it to its end."""
@@ -192,7 +193,8 @@ class _AsgiChannel:
     async def _say(self, frame: bytes) -> None:
         async with self._sending:
             try:
-                with anyio.fail_after(self._node.limits.stalled):
+                # Given up in the middle, a frame may be lost that a compressed connection was built on.
+                with anyio.fail_after(self._node.limits.stalled, shield=True) as self._writing:
                     await self._send({"type": "websocket.send", "text": frame.decode()})
             except TimeoutError:
                 self.end(b"", TRY_AGAIN)
