@@ -14,6 +14,7 @@ import logging
 import secrets
 import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -147,4 +148,5 @@ def _lose_the_silent(sock: socket.socket, seconds: float) -> None:
     """
     if sys.platform == "linux":
         timeout = max(1, round(seconds * 1000))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
+        with suppress(OSError):  # it may be gone already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
