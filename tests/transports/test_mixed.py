@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import uuid
 from collections import Counter
@@ -11,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudchat_core.client_session import Snapshot, Uncertain
+from cloudchat_core.client_session import Snapshot, Uncertain, decode_frame
 from cloudchat_core.clock import SystemClock
-from cloudchat_core.events import Event, Left
-from cloudchat_core.frames import Gap
+from cloudchat_core.commands import Caller, Say
+from cloudchat_core.events import TOPICS, Event, Left, Message
+from cloudchat_core.frames import Ack, Gap, Heartbeat
 from cloudchat_core.mirror import Mirror
 from cloudchat_core.rates import Rates
 from cloudchat_engine.logs.sqlite import SqliteLog
@@ -29,14 +32,25 @@ from cloudchat_transports._hypercorn import HttpServer
 from cloudchat_transports.access import Access
 from cloudchat_transports.client import Client, Disconnected, NicknameLost
 from cloudchat_transports.fanout import Fanout
+from cloudchat_transports.follower import Follower
 from cloudchat_transports.http import HttpApp
 from cloudchat_transports.listener import Listener, bind
+from cloudchat_transports.outlet import Outlet
 from cloudchat_transports.ws.server import WebSocketServer
 from tests.transports.stock import Line, line
-from tests.transports.test_links import FREE, Gate, fresh, gates
+from tests.transports.test_links import FREE, Gate, fresh, gates, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(name="anyio_backend")
+def on_trio() -> str:
+    """The listener is Trio's."""
+    return "trio"
+
 
 KINDS: Final = ("ws", "sse", "poll", "auto")
 
@@ -82,6 +96,7 @@ class Home:
 
     def __init__(self, log: Path) -> None:
         self.port, self.lives = 0, 0
+        self.lines: list[Line] = []
         self._log, self._life, self._up = log, trio.CancelScope(), trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -93,6 +108,11 @@ class Home:
                     if self.lives == 1:
                         task_status.started()
                     await trio.sleep_forever()
+            self.cut()  # as the kernel does with what a killed process had open
+
+    def cut(self) -> None:
+        for each in self.lines:
+            each.cut()
 
     def kill(self) -> None:
         self._up = trio.Event()
@@ -174,8 +194,7 @@ class World:
         end = self.home.node.on_publish(strike)
 
     def crash(self) -> None:
-        for person in self.people:
-            person.line.cut()
+        self.home.cut()
         self.home.kill()
 
     async def step(self, what: str, number: int) -> None:
@@ -234,8 +253,7 @@ async def live_through(steps: list[tuple[str, int]], log: Path) -> None:
             await nursery.start(home.run)
             async with AsyncExitStack() as stack:
                 people = [
-                    await stack.enter_async_context(person(kind, home.port, nursery))
-                    for kind in KINDS
+                    await stack.enter_async_context(person(kind, home, nursery)) for kind in KINDS
                 ]
                 async with trio.open_nursery() as talking:
                     world = World(home, people, talking)
@@ -250,8 +268,9 @@ async def live_through(steps: list[tuple[str, int]], log: Path) -> None:
 
 
 @asynccontextmanager
-async def person(kind: str, port: int, nursery: trio.Nursery) -> AsyncIterator[Person]:
-    async with line(port) as way:
+async def person(kind: str, home: Home, nursery: trio.Nursery) -> AsyncIterator[Person]:
+    async with line(home.port) as way:
+        home.lines.append(way)
         url = f"http://127.0.0.1:{way.port}"
         ways = gates(url) if kind == "auto" else []
         async with Client(
@@ -301,3 +320,60 @@ def test_whatever_breaks_everybody_is_told_everything_once_and_every_command_hap
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
         trio.run(live_through, steps, Path(directory) / "log")
+
+
+def in_a_line(frame: bytes) -> bytes:
+    return frame + b"\n"
+
+
+async def speak(node: Node) -> None:
+    reply = await node.execute(Say(str(uuid.uuid4()), "hello", "Bot"), Caller("a bot"))
+    assert isinstance(reply, Ack), reply
+
+
+async def test_no_heartbeat_ever_runs_ahead_of_the_events_of_its_feed() -> None:
+    """A client goes on after the cursor of a heartbeat: what that had skipped would be lost without a word."""
+    async with running() as node, trio.open_nursery() as nursery:
+        node.heartbeat = 0  # at every turn of the loop
+        fanout, (mine, theirs) = Fanout(node), trio.socket.socketpair()
+        near = socket.socket(fileno=mine.detach())
+        near.setblocking(False)
+        outlet = Outlet(near, start_soon=nursery.start_soon, limits=FREE)
+        nursery.start_soon(fanout.run)
+        fanout.follow(outlet, in_a_line, frozenset(TOPICS), 0)
+        far = trio.SocketStream(theirs)
+        with trio.fail_after(20):
+            nursery.start_soon(speak_often, node, 50)
+            said, at, beats, rest = 0, 0, 0, b""
+            while said < 50:
+                *lines, rest = (rest + await far.receive_some()).split(b"\n")
+                for data in lines:
+                    frame = decode_frame(data)
+                    if isinstance(frame, Heartbeat):
+                        at, beats = max(at, offset_of(frame.cursor)), beats + 1
+                    elif isinstance(frame, Message):
+                        assert offset_of(frame.cursor) > at, "a heartbeat had skipped this event"
+                        said += 1
+        assert beats > 0
+        await far.aclose()
+        outlet.abort()
+        nursery.cancel_scope.cancel()
+
+
+async def speak_often(node: Node, times: int) -> None:
+    for _ in range(times):
+        await speak(node)
+
+
+async def test_the_heartbeat_of_a_reader_that_is_behind_says_where_it_is() -> None:
+    async with running() as node:
+        here = node.state.offset
+        with Follower(node, in_a_line, frozenset(TOPICS), here) as follower:
+            await speak(node)
+            beat = decode_frame(follower.heartbeat())
+            assert isinstance(beat, Heartbeat)
+            assert offset_of(beat.cursor) == here
+            assert b"hello" in await follower.next(0)
+            beat = decode_frame(follower.heartbeat())
+            assert isinstance(beat, Heartbeat)
+            assert offset_of(beat.cursor) == here + 1
