@@ -31,17 +31,22 @@ from cloudchat_engine.timers import SystemTimer
 from cloudchat_transports._hypercorn import HttpServer
 from cloudchat_transports.access import Access
 from cloudchat_transports.client import Client, Disconnected, NicknameLost
+from cloudchat_transports.client_transport import UnreachableError
 from cloudchat_transports.fanout import Fanout
 from cloudchat_transports.follower import Follower
 from cloudchat_transports.http import HttpApp
 from cloudchat_transports.listener import Listener, bind
 from cloudchat_transports.outlet import Outlet
+from cloudchat_transports.sse.client import SseTransport
+from cloudchat_transports.ws.client import WebSocketTransport
 from cloudchat_transports.ws.server import WebSocketServer
 from tests.transports.stock import Line, line
-from tests.transports.test_links import FREE, Gate, fresh, gates, running
+from tests.transports.test_links import FREE, Gate, Reader, fresh, gates, running, world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from cloudchat_transports.client_transport import Connection, Transport
 
 pytestmark = pytest.mark.anyio
 
@@ -378,3 +383,63 @@ async def test_the_heartbeat_of_a_reader_that_is_behind_says_where_it_is() -> No
             beat = decode_frame(follower.heartbeat())
             assert isinstance(beat, Heartbeat)
             assert offset_of(beat.cursor) == here + 1
+
+
+class Watched:
+    """A transport that tells how many of its connections are open, and on which nothing is said before `go`."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.count = 0
+        self.usable, self.asked, self.go = True, trio.Event(), trio.Event()
+        self._inner = inner
+
+    @asynccontextmanager
+    async def connect(self, after: str, topics: Sequence[str]) -> AsyncIterator[Connection]:
+        if not self.usable:
+            await trio.lowlevel.checkpoint()
+            raise UnreachableError("not yet")
+        async with self._inner.connect(after, topics) as connection:
+            self.count += 1
+            try:
+                yield _Held(connection, self)
+            finally:
+                self.count -= 1
+
+
+class _Held:
+    def __init__(self, inner: Connection, owner: Watched) -> None:
+        self._inner, self._owner = inner, owner
+        self.receive, self.close = inner.receive, inner.close
+
+    @property
+    def close_code(self) -> int:
+        return self._inner.close_code
+
+    async def send(self, frame: bytes) -> None:
+        self._owner.asked.set()
+        await self._owner.go.wait()
+        await self._inner.send(frame)
+
+
+async def test_who_moves_keeps_the_old_feed_until_the_new_one_has_joined() -> None:
+    async with world() as (_, url), trio.open_nursery() as nursery:
+        best, second = Watched(WebSocketTransport(url)), Watched(SseTransport(url))
+        best.usable = False
+        second.go.set()
+        with trio.fail_after(30):
+            async with (
+                Client([best, second], nickname="Alexandra", climb=0.05) as mover,
+                Client(url, nickname="Bert", transport="ws") as other,
+            ):
+                reader = Reader(other)
+                nursery.start_soon(reader.run)
+                best.usable = True
+                await best.asked.wait()
+                for _ in range(5):
+                    await other.say("who is still here?")
+                assert (best.count, second.count) == (1, 1)
+                best.go.set()
+                await mover.say("I am")
+                await reader.until(lambda: "I am" in reader.said)
+                assert reader.left == []
+                nursery.cancel_scope.cancel()
