@@ -228,7 +228,7 @@ class Links:
             with link.serving:
                 self._hand_on(greeting)
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._send, connection)
+                    tasks.start_soon(self._send, link, connection)
                     link.why = await self._receive(connection)
                     link.close_code = connection.close_code
                     tasks.cancel_scope.cancel()
@@ -244,9 +244,10 @@ class Links:
                 await connection.close(self.parting if joined is None else GOING_AWAY)
             raise
 
-    async def _send(self, connection: Connection) -> None:
+    async def _send(self, link: _Link, connection: Connection) -> None:
         due = math.inf
-        while True:
+        # Whoever is woken just when another link takes over is not cancelled before it asks what to send.
+        while self._link is link:
             self._wake = anyio.Event()
             for frame in self._session.transmit():
                 await connection.send(frame)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+import uuid
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 import trio
 
-from cloudchat_core.client_session import Uncertain, decode_frame
+from cloudchat_core.client_session import ClientSession, Uncertain, decode_frame
 from cloudchat_core.clock import SystemClock
 from cloudchat_core.events import TOPICS, Event, Left, Message
 from cloudchat_core.limits import Limits
@@ -24,6 +26,7 @@ from cloudchat_transports.access import Access
 from cloudchat_transports.client import Client, Disconnected, NicknameLost
 from cloudchat_transports.client_transport import UnreachableError
 from cloudchat_transports.http import HttpApp
+from cloudchat_transports.links import Links
 from cloudchat_transports.poll.client import PollTransport
 from cloudchat_transports.sse.client import SseTransport
 from cloudchat_transports.ws.client import WebSocketTransport
@@ -32,6 +35,7 @@ from tests.transports.stock import listener_serves
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
+    from cloudchat_core.client_session import Frame
     from cloudchat_transports.client_transport import Connection, Transport
 
 pytestmark = pytest.mark.anyio
@@ -227,6 +231,64 @@ async def test_two_hundred_moves_in_the_middle_of_traffic_lose_and_double_nothin
                 assert reader.mirror.snapshot() == fresh(node).snapshot()
                 assert all(way.opened > 20 for way in ways)
                 nursery.cancel_scope.cancel()
+
+
+class Busy(Gate):
+    """A gate behind which every frame comes just when there is something to say."""
+
+    def __init__(self, inner: Transport) -> None:
+        super().__init__(inner)
+        self.open = False
+        self.wake: Callable[[], None] = lambda: None
+
+    @asynccontextmanager
+    async def connect(self, after: str, topics: Sequence[str]) -> AsyncIterator[Connection]:
+        async with super().connect(after, topics) as inner:
+            yield _Waking(inner, self.wake)
+
+
+class _Waking(_Cuttable):
+    def __init__(self, inner: Connection, wake: Callable[[], None]) -> None:
+        super().__init__(inner)
+        self._wake = wake
+
+    async def receive(self) -> str | None:
+        data = await super().receive()
+        self._wake()
+        return data
+
+
+async def test_what_is_to_be_said_when_a_link_takes_over_is_said_on_the_new_one() -> None:
+    async with world() as (_, url), anyio.create_task_group() as tasks:
+        session = ClientSession(lambda: str(uuid.uuid4()), token="t" * 30)
+        session.join("Alexandra")
+        best, news = Busy(WebSocketTransport(url)), trio.Event()
+
+        def take(frame: Frame) -> None:
+            session.receive(frame)
+            news.set()
+
+        links = Links(
+            [best, SseTransport(url)],
+            session,
+            (),
+            take=take,
+            room=trio.lowlevel.checkpoint,
+            jitter=lambda: -0.95,
+            climb=0.1,
+        )
+        best.wake = links.wake
+        tasks.start_soon(partial(links.run, tasks, patient=True, tell=lambda _: None))
+        with trio.fail_after(20):
+            # Which task goes first is chance, on Trio: so it is tried again and again.
+            for _ in range(10):
+                for level in (1, 0):
+                    while not (session.joined and links.level == level):
+                        news = trio.Event()
+                        await news.wait()
+                    best.open = level == 1
+                best.cut()
+        tasks.cancel_scope.cancel()
 
 
 class Proxy:
