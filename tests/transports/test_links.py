@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 import trio
+import trio.testing
 
 from cloudchat_core.client_session import ClientSession, Uncertain, decode_frame
 from cloudchat_core.clock import SystemClock
@@ -423,3 +424,36 @@ async def test_a_server_that_has_a_transport_switched_off_is_used_by_the_next() 
 async def test_a_transport_of_no_name_is_refused_before_anything_is_tried() -> None:
     with pytest.raises(ValueError, match="there are: auto, ws, sse, poll"):
         Client("http://127.0.0.1:1", transport="pigeon")
+
+
+def tasks_of_trio() -> int:
+    """Return how many tasks live outside of every nursery of the program."""
+    nurseries = trio.lowlevel.current_root_task().child_nurseries  # type: ignore[union-attr]
+    return sum(len(nursery.child_tasks) for nursery in nurseries)
+
+
+@pytest.mark.parametrize("kind", [WebSocketTransport, SseTransport, PollTransport])
+async def test_an_opening_that_is_given_up_at_any_moment_leaves_no_task_behind(
+    kind: Callable[[str], Transport],
+) -> None:
+    async def says_nothing(_: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async def give_up(scope: trio.CancelScope, after: int) -> None:
+        for _ in range(after):
+            await trio.lowlevel.checkpoint()
+        scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, says_nothing, 0)
+        transport = kind(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
+        before = tasks_of_trio()
+        # Which task goes first is chance: so each moment has several attempts.
+        for moment in [moment for moment in range(15) for _ in range(8)]:
+            with trio.CancelScope() as scope:
+                nursery.start_soon(give_up, scope, moment)
+                async with transport.connect("", ()):
+                    pass
+        await trio.testing.wait_all_tasks_blocked()
+        assert tasks_of_trio() == before
+        nursery.cancel_scope.cancel()

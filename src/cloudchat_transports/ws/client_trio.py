@@ -67,6 +67,7 @@ class _Reader:
     def __init__(self) -> None:
         self.refusal: ConnectionRejected | None = None
         self._nursery: trio.Nursery | None = None
+        self._life = trio.CancelScope()
 
     async def start(self, opening: trio.CancelScope) -> trio.Nursery:
         ready = trio.Event()
@@ -77,9 +78,10 @@ class _Reader:
 
     async def _host(self, ready: trio.Event, opening: trio.CancelScope) -> None:
         try:
-            async with trio.open_nursery() as self._nursery:
-                ready.set()
-                await trio.sleep_forever()
+            with self._life:
+                async with trio.open_nursery() as self._nursery:
+                    ready.set()
+                    await trio.sleep_forever()
         except* ConnectionRejected as group:
             error: BaseException = group
             while isinstance(error, BaseExceptionGroup):
@@ -92,8 +94,8 @@ class _Reader:
             opening.cancel()
 
     def stop(self) -> None:
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        """End the task, also where it has not begun to run yet."""
+        self._life.cancel()
 
 
 async def _open_stream(address: Address) -> trio.abc.Stream:
