@@ -252,7 +252,7 @@ def test_what_arrives_does_not_disturb_the_line_that_is_being_typed(server: Serv
 def test_a_terminal_shows_a_bar(server: Server) -> None:
     terminal = Terminal("instances", "create", "--server", server.url)
     try:
-        terminal.until("━.* of about 1 s")
+        terminal.until("[━╸].* of about 1 s")
         terminal.until(": created")
         assert terminal.process.wait(PATIENCE) == 0
         terminal = Terminal("instances", "list", "--server", server.url)
