@@ -131,7 +131,7 @@ class Links:
         """
         attempt = 0
         while True:
-            began, asked = anyio.current_time(), None
+            asked = None
             self._down = anyio.Event()
             try:
                 await self._open(tasks)
@@ -141,13 +141,14 @@ class Links:
                     return error
                 why, asked = str(error), getattr(error, "retry_after", None)
             else:
+                began = anyio.current_time()
                 await self._down.wait()
+                # A connection that held for a while starts the count afresh.
+                attempt = 0 if anyio.current_time() - began > RETRY else attempt
                 link = self._ended
                 if not may_return(link.close_code):
                     return ConnectionEndedError(link.close_code)
                 why, asked = link.why, self._session.retry_after
-            # A connection that held for a while starts the count afresh.
-            attempt = 0 if anyio.current_time() - began > RETRY else attempt
             ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10))
             attempt += 1
             wait = asked if asked is not None else ceiling * (1 + self._jitter()) / 2

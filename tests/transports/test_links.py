@@ -13,6 +13,7 @@ import anyio
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from cloudchat_core.client_session import ClientSession, Uncertain, decode_frame
 from cloudchat_core.clock import SystemClock
@@ -457,3 +458,27 @@ async def test_an_opening_that_is_given_up_at_any_moment_leaves_no_task_behind(
         await trio.testing.wait_all_tasks_blocked()
         assert tasks_of_trio() == before
         nursery.cancel_scope.cancel()
+
+
+class Slow:
+    """A transport that is never had, and takes its time to say so."""
+
+    @asynccontextmanager
+    async def connect(self, after: str, topics: Sequence[str]) -> AsyncIterator[Connection]:
+        await trio.sleep(10)
+        raise UnreachableError("no answer")
+        yield
+
+
+@pytest.mark.parametrize(
+    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0)}), id="trio")]
+)
+async def test_the_wait_grows_with_every_failure_however_long_each_takes() -> None:
+    async with Client(Slow(), patient=True, jitter=lambda: 1.0) as client:
+        waits = []
+        async for item in client:
+            assert isinstance(item, Disconnected)
+            waits.append(item.retry_in)
+            if len(waits) == 6:
+                break
+    assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0]
