@@ -460,21 +460,23 @@ async def test_an_opening_that_is_given_up_at_any_moment_leaves_no_task_behind(
         nursery.cancel_scope.cancel()
 
 
-class Slow:
-    """A transport that is never had, and takes its time to say so."""
+class Slow(Gate):
+    """A gate that takes its time to say that it is shut."""
 
     @asynccontextmanager
     async def connect(self, after: str, topics: Sequence[str]) -> AsyncIterator[Connection]:
         await trio.sleep(10)
-        raise UnreachableError("no answer")
-        yield
+        async with super().connect(after, topics) as connection:
+            yield connection
 
 
 @pytest.mark.parametrize(
     "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0)}), id="trio")]
 )
 async def test_the_wait_grows_with_every_failure_however_long_each_takes() -> None:
-    async with Client(Slow(), patient=True, jitter=lambda: 1.0) as client:
+    slow = Slow(PollTransport("http://127.0.0.1:9"))
+    slow.open = False
+    async with Client(slow, patient=True, jitter=lambda: 1.0) as client:
         waits = []
         async for item in client:
             assert isinstance(item, Disconnected)
