@@ -185,31 +185,48 @@ class Links:
                 if self._link is not link:
                     return
                 try:
-                    await tasks.start(self._hold, level, tasks)
+                    await tasks.start(self._hold, level, tasks, link)
                 except (UnreachableError, RejectedError):
                     continue
                 return
 
     # -- one connection
 
-    async def _hold(self, level: int, tasks: TaskGroup, *, task_status: TaskStatus[None]) -> None:
-        """Open a connection, make it the link, and serve it to its end."""
-        link, begun = _Link(level), False
+    async def _hold(
+        self,
+        level: int,
+        tasks: TaskGroup,
+        old: _Link | None = None,
+        *,
+        task_status: TaskStatus[None],
+    ) -> None:
+        """Open a connection, make it the link (in the place of `old`, where that still is it), and serve it."""
+        link, begun, failure = _Link(level), False, None
         try:
             async with self._transports[level].connect(
                 self._session.cursor, self._topics
             ) as connection:
-                greeting = await _greeting(connection)
-                begun = True
-                self._replace(link)
-                if level:
-                    tasks.start_soon(self._climb, link, tasks)
-                task_status.started()
-                await self._serve(link, connection, greeting)
+                try:
+                    greeting = await _greeting(connection)
+                    if old is not None and self._link is not old:
+                        # It was lost meanwhile, and `run` sees to that: two at once would undo each other.
+                        raise UnreachableError("the link that was to be replaced is gone")
+                except UnreachableError as error:
+                    # Not raised through the connection, whose task group would make a group of it.
+                    failure = error
+                else:
+                    begun = True
+                    self._replace(link)
+                    if level:
+                        tasks.start_soon(self._climb, link, tasks)
+                    task_status.started()
+                    await self._serve(link, connection, greeting)
         except (UnreachableError, RejectedError) as error:
             if not begun:
                 raise
             link.why = str(error)
+        if failure is not None:
+            raise failure
         if self._link is link:
             self._link, self._ended = None, link
             self._session.closed()

@@ -484,3 +484,72 @@ async def test_the_wait_grows_with_every_failure_however_long_each_takes() -> No
             if len(waits) == 6:
                 break
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0]
+
+
+class Late(Gate):
+    """A gate whose connections are there only when `go` is set; `over` tells that one was given up."""
+
+    def __init__(self, inner: Transport) -> None:
+        super().__init__(inner)
+        self.begun, self.go, self.over = trio.Event(), trio.Event(), trio.Event()
+
+    @asynccontextmanager
+    async def connect(self, after: str, topics: Sequence[str]) -> AsyncIterator[Connection]:
+        try:
+            async with super().connect(after, topics) as connection:
+                self.begun.set()
+                await self.go.wait()
+                yield connection
+        finally:
+            if self.begun.is_set():
+                self.over.set()
+
+
+class Again(Gate):
+    """A gate that opens a second time only when the late one has been given up."""
+
+    def __init__(self, inner: Transport, late: Late) -> None:
+        super().__init__(inner)
+        self._late = late
+
+    @asynccontextmanager
+    async def connect(self, after: str, topics: Sequence[str]) -> AsyncIterator[Connection]:
+        if self.opened:
+            self._late.go.set()
+            await self._late.over.wait()
+        async with super().connect(after, topics) as connection:
+            yield connection
+
+
+async def test_a_better_link_that_comes_when_the_old_one_is_lost_does_not_cross_the_return() -> (
+    None
+):
+    async with world() as (_, url):
+        late = Late(WebSocketTransport(url))
+        again = Again(SseTransport(url), late)
+        late.open = False
+        with trio.fail_after(10):
+            async with Client(
+                [late, again], nickname="Alexandra", climb=0.1, jitter=lambda: -0.95
+            ) as mover:
+                late.open = True
+                await late.begun.wait()
+                late.open = False
+                again.cut()
+                await late.over.wait()
+                await mover.say("back")
+                assert mover.transport == "Again"
+
+
+async def test_a_stream_that_ends_before_it_has_begun_is_told_as_what_it_is() -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, answer, 0)
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        with pytest.raises(UnreachableError):
+            await Client(url, transport="sse").__aenter__()
+        nursery.cancel_scope.cancel()
