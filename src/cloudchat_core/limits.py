@@ -62,7 +62,7 @@ class Limits:
         "a laptop shut over a week-end still resumes exactly",
         "Matrix txn ids: none",
     )
-    tokens: int = _limit(100_000, "tokens", "about 50 MB; the longest unused one goes first", "")
+    tokens: int = _limit(100_000, "tokens", "about 170 MB; the longest unused one goes first", "")
     shared_ids: int = _limit(100_000, "ids", "keys of callers without a token, a day's worth", "")
     shared_memory: float = _limit(
         86_400, "seconds", "a script's retries are over in a day", "Stripe 24 h"

@@ -151,7 +151,8 @@ class Links:
                 why, asked = link.why, self._session.retry_after
             ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10))
             attempt += 1
-            wait = asked if asked is not None else ceiling * (1 + self._jitter()) / 2
+            # Who asks for no wait at all does not mean a loop.
+            wait = asked or ceiling * (1 + self._jitter()) / 2
             tell(Disconnected(why, wait))
             await anyio.sleep(wait)
 

@@ -280,6 +280,18 @@ async def test_a_planned_restart_says_when_to_come_back(peer: Peer) -> None:
         await until(client, Welcome)
 
 
+async def test_a_restart_that_asks_for_no_wait_gets_the_clients_own(peer: Peer) -> None:
+    async def server() -> None:
+        link = await peer.welcome()
+        await link.tell(type="closing", retry_after=0)
+        await link.close(1012)
+        await (await peer.welcome()).closed()
+
+    async with during(server), client_of(peer) as client:
+        assert (await until(client, Disconnected)).retry_in > 0
+        await until(client, Welcome)
+
+
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1013, 4001, 4499])
 async def test_after_most_ends_it_comes_back(peer: Peer, code: int) -> None:
     async def server() -> None:
@@ -360,7 +372,8 @@ async def test_a_patient_client_waits_for_a_server_that_is_not_there_yet(peer: P
     async with during(server), client_of(peer, patient=True) as client:
         assert not client.connected
         assert "no cloudchat server" in (await until(client, Disconnected)).why
-        assert (await until(client, Disconnected)).retry_in == 0
+        # Neither "at once" nor what is no number is taken as it is.
+        assert (await until(client, Disconnected)).retry_in > 0
         assert (await until(client, Disconnected)).retry_in > 0
         await until(client, Welcome)
 
