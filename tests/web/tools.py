@@ -1,0 +1,82 @@
+"""npm on the web client: what package-lock.json names is installed once, and its commands are run."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.cli.program import COMMAND
+from tests.faults.harness import needs
+
+ROOT = Path(__file__).parents[2]
+WEB = ROOT / "examples/web"
+PATIENCE = 300
+"""Seconds after which npm hangs."""
+
+
+@cache
+def install() -> None:
+    """Have the packages in place. Without Node, skip the test; where all is to be shown, fail."""
+    needs("node", "--experimental-websocket", "--version")  # it knows WebSocket since 20.10
+    needs("npm", "--version")
+    with (WEB / "package-lock.json").open() as lock:
+        # Two runs side by side share the folder, which npm empties first.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_installed(json.load(lock)["packages"]):
+            said(_run("npm", "ci"))
+
+
+def _is_installed(wanted: dict[str, Any]) -> bool:
+    """Tell whether what npm wrote down last time is what is wanted; what is for another machine may be absent."""
+    try:
+        present = json.loads((WEB / "node_modules/.package-lock.json").read_text())["packages"]
+    except FileNotFoundError:
+        return False
+    wanted = {name: entry for name, entry in wanted.items() if name}
+    return present.keys() <= wanted.keys() and all(
+        present[name]["version"] == entry["version"] if name in present else "optional" in entry
+        for name, entry in wanted.items()
+    )
+
+
+def npm(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run npm to its end; `CLOUDCHAT` names the command for tests that need a server."""
+    install()
+    return _run("npm", *arguments, CLOUDCHAT=COMMAND, **environment)
+
+
+def node(script: str, *arguments: str) -> str:
+    """Run a module of text with the packages in reach, and return what it says."""
+    install()
+    return said(_run("node", "--input-type=module", "--eval", script, "--", *arguments))
+
+
+def build(folder: Path, server: str = "") -> Path:
+    """Build the page into `folder`, for a server elsewhere."""
+    said(npm("run", "build", "--", "--output-path", str(folder), CLOUDCHAT_SERVER=server))
+    return folder
+
+
+def said(ran: subprocess.CompletedProcess[str]) -> str:
+    """Return what a program said; where it failed, fail with that."""
+    assert ran.returncode == 0, f"{ran.args}\n{ran.stdout}\n{ran.stderr}"
+    return ran.stdout
+
+
+def _run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=WEB,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        text=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+    )
