@@ -47,10 +47,10 @@ export default {
         policy: {
           "default-src": "'self'",
           "connect-src": connectable,
-          "img-src": ["'self'", "data:"],
           "base-uri": "'none'",
           "form-action": "'none'",
           "require-trusted-types-for": "'script'",
+          "trusted-types": "'none'",
         },
       },
     },
