@@ -18,6 +18,7 @@ from cloudchat_core.clock import Clock, ManualClock, SystemClock, rfc3339
 from cloudchat_core.codec import StoredRecord, decode_command, encode, load, store, token_hash
 from cloudchat_core.commands import (
     NOBODY,
+    Away,
     Caller,
     ClientCommand,
     Create,
@@ -100,6 +101,7 @@ __all__ = [
     "TRANSITIONS",
     "Ack",
     "Answered",
+    "Away",
     "Beginning",
     "Caller",
     "ClientCommand",

@@ -27,6 +27,15 @@ class Leave(Command, frozen=True):
     """Give the nickname back."""
 
 
+class Away(Command, frozen=True):
+    """The page that sent the command `join` goes away; nothing is remembered of it.
+
+    What close 1001 says on a WebSocket, for those who have no connection of their own to close.
+    """
+
+    join: str
+
+
 class Say(Command, frozen=True):
     """Publish `text`; with `nickname` also without being present."""
 
@@ -69,7 +78,7 @@ class Ping(Command, frozen=True):
     """Ask for the log's head; nothing is remembered of it."""
 
 
-ClientCommand = Join | Leave | Say | Redact | Create | Start | Stop | Remove | Ping
+ClientCommand = Join | Leave | Away | Say | Redact | Create | Start | Stop | Remove | Ping
 """Everything that may come over the wire."""
 
 

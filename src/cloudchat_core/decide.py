@@ -14,6 +14,7 @@ from cloudchat_core.clock import SECOND, rfc3339
 from cloudchat_core.codec import content_hash, encode, valid_command_id
 from cloudchat_core.commands import (
     NOBODY,
+    Away,
     Caller,
     ClientCommand,
     Create,
@@ -60,7 +61,7 @@ from cloudchat_core.nicknames import NicknameProblem, suggestions
 from cloudchat_core.workspace import Authored, Workspace
 
 RememberedCommand = Join | Leave | Say | Redact | Create | Start | Stop | Remove
-"""Every client command but `ping`."""
+"""Every client command but those that change nothing: `ping` and `away`."""
 
 _OUTCOMES: Final[dict[str, type[Created | Started | Stopped | Removed]]] = {
     "created": Created,
@@ -110,6 +111,8 @@ class Decider(msgspec.Struct, frozen=True):
                 return Decision(tuple(draft.records))
             case Ping():
                 return Decision(reply=Ack(command.id, state.cursor))
+            case Away():
+                return Decision(reply=self._away(state, command, caller))
         if command.id and not valid_command_id(command.id):
             return _refuse(command, Code.BAD_COMMAND, "the `id` is 1 to 64 of A-Z a-z 0-9 . _ : -")
         content, remembered = "", command.id
@@ -195,6 +198,18 @@ class Decider(msgspec.Struct, frozen=True):
             return _refusal(command, Code.NOT_JOINED, "you have not joined")
         draft.add(Left, Private(holder=caller.scope), nickname=held.nickname, reason="left")
         return Ack(command.id, "")
+
+    def _away(self, state: Workspace, command: Away, caller: Caller) -> Reply:
+        """Whose feeds end is the node's matter; here is decided whether that join is the one that counts."""
+        if not state.present(caller.scope):
+            return _refusal(command, Code.NOT_JOINED, "you have not joined")
+        if state.memories.newest_join(caller.scope) not in {None, command.join}:
+            # The page was loaded again before its goodbye arrived: who is here now stays. (None: so much was said since
+            # that the join is not remembered; then there was no other.)
+            return _refusal(
+                command, Code.NOT_JOINED, "another join has taken the place of that one"
+            )
+        return Ack(command.id, state.cursor)
 
     def _say(self, draft: "_Draft", command: Say, caller: Caller) -> Reply:
         nickname = draft.state.participants.nickname_of(caller.scope)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 from immutables import Map
+from msgspec import UNSET
 
 from cloudchat_core.clock import SECOND
 from cloudchat_core.events import Forgotten, Memory
@@ -51,6 +52,12 @@ class Memories(msgspec.Struct, frozen=True):
         """Return what is remembered of a command."""
         known = self.scopes.get(scope)
         return None if known is None else known.commands.get(command_id)
+
+    def newest_join(self, scope: str) -> str | None:
+        """Return the id of the last `join` of `scope`, as long as it is remembered."""
+        known = self.scopes.get(scope)
+        commands = () if known is None else reversed(known.commands.items())
+        return next((name for name, each in commands if each.ack.resumed is not UNSET), None)
 
     def room(
         self, scope: str, limits: Limits, present: Callable[[str], bool]

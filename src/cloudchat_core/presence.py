@@ -65,6 +65,13 @@ class Presence:
         if held > now + wait:
             self._leaves(scope, held, "lost")
 
+    def away(self, scope: str, now: int) -> tuple[str, ...]:
+        """The page of the participation goes away. Returns its feeds, which are its own no more."""
+        feeds = self._feeds.pop(scope, {})
+        self._held.pop(scope, None)
+        self._leaves(scope, now + min(self._grace, AWAY), "away")
+        return tuple(feeds)
+
     def hold(self, scope: str, now: int, least: int) -> None:
         """Let a feed count as open for the longer of grace and `least` (ms): a poll's, or one that is on its way.
 

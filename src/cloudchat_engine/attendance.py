@@ -6,7 +6,7 @@ that are open, the time, and the moments at which the node has to look again.
 
 from collections.abc import Callable, Iterable
 
-from cloudchat_core.commands import Caller, Join
+from cloudchat_core.commands import Away, Caller, ClientCommand, Join
 from cloudchat_core.frames import Ack, Reply
 from cloudchat_core.presence import JOIN_HOLD, Ending, Presence
 
@@ -53,17 +53,23 @@ class Attendance:
             self._arm(self._presence.deadline_of(scope))
 
     def following(
-        self, command: Join, caller: Caller, answer: Callable[[Reply], None]
+        self, command: ClientCommand, caller: Caller, answer: Callable[[Reply], None]
     ) -> Callable[[Reply], None]:
-        """Return `answer` with what follows from a `join` before it: its feed now serves the participation.
+        """Return `answer` with what follows from `command` before it.
 
-        Nothing follows from a `leave`: the feeds stay open, and a later `join` finds them. Where the last one ends, or
-        a hold does, while nobody is joined, the departure changes nothing.
+        From a `join` that its feed now serves the participation; from an `away` that none does. Nothing follows from a
+        `leave`: the feeds stay open, and a later `join` finds them. Where the last one ends, or a hold does, while
+        nobody is joined, the departure changes nothing.
         """
+        if not isinstance(command, (Join, Away)):
+            return answer
 
         def follow(reply: Reply) -> None:
             if isinstance(reply, Ack):
-                self._attach(caller.scope, command.feed or "")
+                if isinstance(command, Join):
+                    self._attach(caller.scope, command.feed or "")
+                else:
+                    self._detach(caller.scope)
             answer(reply)
 
         return follow
@@ -71,6 +77,11 @@ class Attendance:
     def hold(self, scope: str, least: int) -> None:
         """Keep a participation without a feed for the longer of grace and `least` (ms)."""
         self._presence.hold(scope, self._now(), least)
+        self._arm(self._presence.deadline_of(scope))
+
+    def _detach(self, scope: str) -> None:
+        for feed in self._presence.away(scope, self._now()):
+            self._feeds[feed].scopes.discard(scope)
         self._arm(self._presence.deadline_of(scope))
 
     def _attach(self, scope: str, feed: str) -> None:

@@ -24,7 +24,6 @@ from cloudchat_core.commands import (
     Caller,
     ClientCommand,
     Depart,
-    Join,
     Open,
     ServerCommand,
     Tick,
@@ -137,10 +136,7 @@ class Node:
                 )
             )
             return
-
-        if isinstance(command, Join):
-            answer = self._attendance.following(command, caller, answer)
-        self._enqueue(Waiting(command, caller, answer))
+        self._enqueue(Waiting(command, caller, self._attendance.following(command, caller, answer)))
 
     async def execute(self, command: ClientCommand, caller: Caller = NOBODY) -> Reply:
         """Have `command` decided and return the answer. Cancelling the wait does not undo the command."""

@@ -10,6 +10,7 @@ from cloudchat_core.clock import SECOND
 from cloudchat_core.codec import encode
 from cloudchat_core.commands import (
     NOBODY,
+    Away,
     Caller,
     ClientCommand,
     Create,
@@ -99,6 +100,27 @@ def test_a_join_says_how_the_server_wrote_the_name_and_whether_it_knew_the_token
     assert again.reply == Ack("2", "e1-3", "Anna B", resumed=True)
     accepted(driver, Leave("3"))
     assert accepted(driver, Join("4", "Anna")).resumed is True
+
+
+def test_a_page_that_goes_away_is_let_go_unless_it_has_come_back_before_its_goodbye() -> None:
+    driver = joined()
+    before = driver.state
+    assert driver.execute(Away("w", "j"), ANNA).reply == Ack("w", "e1-2")
+    assert driver.state is before
+    assert refused(driver, Away("w", "j"), BERT) == Code.NOT_JOINED
+    assert refused(driver, Away("w", "j"), Caller()) == Code.NOT_JOINED
+    accepted(driver, Join("again", "Anna"))
+    assert refused(driver, Away("w", "j")) == Code.NOT_JOINED
+    assert driver.execute(Away("w", "again"), ANNA).reply == Ack("w", driver.state.cursor)
+    accepted(driver, Leave("3"))
+    assert refused(driver, Away("w", "again")) == Code.NOT_JOINED
+
+
+def test_who_said_so_much_that_the_join_is_forgotten_may_still_go_away() -> None:
+    driver = joined(Limits(command_ids=100, unanswered=100))
+    for number in range(100):
+        accepted(driver, Say(f"s{number}", "more"))
+    accepted(driver, Away("w", "j"))
 
 
 def test_another_name_of_the_same_token_lets_the_old_one_go_first() -> None:

@@ -67,6 +67,25 @@ def test_a_ninth_feed_ends_the_oldest_one_which_then_counts_no_more() -> None:
     assert presence.due(0) == [("a", "left")]
 
 
+@pytest.mark.parametrize(("grace", "wait"), [(GRACE, AWAY), (1_000, 1_000)])
+def test_who_goes_away_has_no_feed_and_no_window_but_the_time_of_a_reload(
+    grace: int, wait: int
+) -> None:
+    presence = present(2, grace)
+    presence.hold("a", 0, JOIN_HOLD)
+    assert presence.away("a", 100) == ("feed-0", "feed-1")
+    presence.closed("a", "feed-0", "lost", 100)
+    assert presence.due(100 + wait - 1) == []
+    assert presence.due(100 + wait) == [("a", "disconnected")]
+
+
+def test_who_comes_back_after_going_away_stays() -> None:
+    presence = present()
+    presence.away("a", 0)
+    presence.opened("a", "reloaded")
+    assert presence.due(10**12) == []
+
+
 @pytest.mark.parametrize("least", [POLL_HOLD, JOIN_HOLD])
 @pytest.mark.parametrize("grace", [0, GRACE, 60_000])
 def test_a_window_counts_as_an_open_feed_and_is_followed_by_no_grace(

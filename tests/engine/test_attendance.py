@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import anyio
 import pytest
 
-from cloudchat_core.commands import Caller, Join, Leave, Ping, Say
+from cloudchat_core.commands import Away, Caller, Join, Leave, Ping, Say
 from cloudchat_core.events import Left
+from cloudchat_core.frames import Refusal
 from cloudchat_core.presence import POLL_HOLD, Ending
 from cloudchat_engine import Node
 from tests.engine.world import ANN, BOB, RiggedLog, World, contents, kinds, ok, until
@@ -68,6 +69,43 @@ async def test_who_has_no_feed_leaves_after_the_time_that_its_end_allows(
             world.clock.advance(0.001)
         await until(node, lambda: not here(node))
         assert reasons(await contents(world.log)) == [reason]
+
+
+async def test_a_page_that_goes_away_is_gone_after_two_seconds_though_its_feed_serves_others() -> (
+    None
+):
+    world = World()
+    async with world.running() as node:
+        feeds = Feeds(node)
+        await ok(node, Join("j", "Ann"), ANN)
+        await ok(node, Join("j", "Bob"), BOB)
+        feeds.open("shared", [ANN.scope, BOB.scope])
+        await ok(node, Away("w", "j"), ANN)
+        world.clock.advance(1.999)
+        await quiet(node)
+        assert here(node) == ["Ann", "Bob"]
+        world.clock.advance(0.001)
+        await until(node, lambda: here(node) == ["Bob"])
+        world.clock.advance(3600)
+        await quiet(node)
+        assert here(node) == ["Bob"]
+        node.close_feed("shared", "lost")
+        assert reasons(await contents(world.log)) == ["disconnected"]
+
+
+async def test_a_page_that_is_loaded_again_never_left() -> None:
+    world = World()
+    async with world.running() as node:
+        await ok(node, Join("j", "Ann"), ANN)
+        await ok(node, Away("w", "j"), ANN)
+        await ok(node, Join("j2", "Ann"), ANN)
+        Feeds(node).open("f", [ANN.scope])
+        # A goodbye that comes late is none.
+        assert isinstance(await node.execute(Away("w", "j"), ANN), Refusal)
+        world.clock.advance(3600)
+        await quiet(node)
+        assert here(node) == ["Ann"]
+        assert reasons(await contents(world.log)) == []
 
 
 async def test_a_feed_that_comes_back_in_time_leaves_no_trace() -> None:

@@ -153,6 +153,38 @@ def test_a_posted_join_may_name_the_feed_that_it_goes_with(server: Server, watch
     assert left(watcher, name)["reason"] == "left", "its feed was closed: no window of a lone POST"
 
 
+def test_away_ends_the_window_of_a_posted_join_as_close_1001_ends_a_feed(
+    server: Server, watcher: Feed
+) -> None:
+    name, token = new_name(), new_token()
+    server.post({"type": "join", "id": "j", "nickname": name}, cloudchat_token=token)
+    away = {"type": "away", "id": "a", "join": "j"}
+    assert server.post(away, cloudchat_token=token).json()["type"] == "ack"
+    came = watcher.find(is_event("joined", nickname=name))
+    gone = left(watcher, name)
+    assert gone["reason"] == "disconnected"
+    assert moment(gone) - moment(came) < 15, "the window of a posted join"
+    assert server.post(away, cloudchat_token=token).json()["code"] == "not_joined"
+
+
+def test_away_of_a_page_that_has_joined_again_changes_nothing(
+    server: Server, watcher: Feed
+) -> None:
+    name, token = new_name(), new_token()
+    join = {"type": "join", "nickname": name}
+    replies = server.post(
+        [
+            {**join, "id": "j1"},
+            {**join, "id": "j2"},
+            {"type": "away", "id": "a", "join": "j1"},
+            {"type": "leave", "id": "l"},
+        ],
+        cloudchat_token=token,
+    ).json()
+    assert [reply.get("code") for reply in replies] == [None, None, "not_joined", None]
+    assert left(watcher, name)["reason"] == "left"
+
+
 def test_a_silent_feed_gets_heartbeats_with_its_own_position_and_pings(server: Server) -> None:
     with server.feed("?topics=instances") as feed:
         assert feed.welcome["heartbeat"] == 0.5

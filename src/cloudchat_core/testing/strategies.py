@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from cloudchat_core.clock import rfc3339
 from cloudchat_core.commands import (
+    Away,
     Caller,
     ClientCommand,
     Create,
@@ -124,6 +125,7 @@ def commands() -> st.SearchStrategy[ClientCommand]:
     return st.one_of(
         st.builds(Join, ids, names, st.none() | tokens(), st.none() | st.text(_TOKEN, max_size=8)),
         st.builds(Leave, ids),
+        st.builds(Away, ids, ids),
         st.builds(Say, ids, said, st.none() | names),
         st.builds(Redact, ids, cursors()),
         st.builds(Create, ids, st.none() | said, st.none() | specs()),
@@ -142,7 +144,7 @@ def hostile_frames() -> st.SearchStrategy[bytes | str]:
         {},
         optional={
             "type": st.sampled_from(
-                ["join", "leave", "say", "redact", "create", "start", "ping", "auth", ""]
+                ["join", "leave", "away", "say", "redact", "create", "start", "ping", "auth", ""]
             )
             | json_values(),
             "id": command_ids() | json_values(),

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cloudchat_core.clock import SECOND
 from cloudchat_core.commands import (
+    Away,
     Caller,
     ClientCommand,
     Create,
@@ -104,7 +105,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
                     self.messages.append((cursor, caller.scope))
                 case _:
                     pass
-        if isinstance(reply, Ack) and command.id and not isinstance(command, Ping):
+        if isinstance(reply, Ack) and command.id and not isinstance(command, Away | Ping):
             scope = self.scopes.setdefault(caller.scope, _Scope())
             if not known:
                 scope.accepted.clear()
@@ -153,6 +154,20 @@ class WorkspaceMachine(RuleBasedStateMachine):
         else:
             assert _code(reply) == (None if here else Code.NOT_JOINED)
         assert caller.scope not in self.holders.values()
+
+    @rule(caller=callers, data=st.data())
+    def go_away(self, caller: Caller, data: st.DataObject) -> None:
+        """A page goes away: it is told so where its join is the last one, and nothing is decided by it."""
+        here = caller.scope in self.holders.values()
+        known = self.scopes.get(caller.scope, _Scope()).accepted
+        joins = [name for name, (command, _, _) in known.items() if isinstance(command, Join)]
+        join = data.draw(st.sampled_from([*joins, "never"]))
+        reply = self.tell(Away(self._fresh(), join), caller)
+        if not here:
+            assert _code(reply) == Code.NOT_JOINED
+        elif joins == [join]:
+            assert isinstance(reply, Ack)
+        assert (caller.scope in self.holders.values()) == here
 
     @rule(caller=callers, text=texts(40), nickname=st.none() | st.sampled_from(_NICKNAMES))
     def say(self, caller: Caller, text: str, nickname: str | None) -> None:
