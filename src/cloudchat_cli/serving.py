@@ -21,7 +21,6 @@ from cloudchat_core.clock import SystemClock
 from cloudchat_core.errors import CloudchatError
 from cloudchat_core.rates import Rates
 from cloudchat_engine.node import Node
-from cloudchat_engine.providers.simulated import SimulatedProvider
 from cloudchat_engine.timers import SystemTimer
 from cloudchat_transports._hypercorn import HttpServer
 from cloudchat_transports.fanout import Fanout
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from cloudchat_core.limits import Limits
-    from cloudchat_engine.ports import Log, Retention
+    from cloudchat_engine.ports import Log, Provider, Retention, Timer
     from cloudchat_transports.access import Access
 
 SHUTDOWN: Final = 5.0
@@ -58,13 +57,13 @@ def new_epoch() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `cloudchat serve` was told; durations are in seconds, `duration` is that of simulated operations."""
+    """What `cloudchat serve` was told; durations are in seconds."""
 
     transports: Collection[str]
     host: str
     port: int
     log: Log
-    duration: float
+    provider: Callable[[Timer], Provider]
     access: Access
     limits: Limits
     keep: Retention
@@ -125,7 +124,7 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     timer = SystemTimer(clock)
     node = Node(
         settings.log,
-        SimulatedProvider(timer, settings.duration),
+        settings.provider(timer),
         clock=clock,
         timer=timer,
         new_id=new_id,

@@ -6,16 +6,17 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
+from cloudchat_core.instances import TRANSITIONS
 from cloudchat_core.limits import Limits
 from cloudchat_engine.ports import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from cloudchat_engine.ports import Log
+    from cloudchat_engine.ports import Log, Provider, Timer
 
 LOGS: Final = "memory: (forgotten at the end), or sqlite:PATH (a file)"
-PROVIDERS: Final = "simulated:, or simulated:?duration=SECONDS"
+PROVIDERS: Final = "simulated:, or simulated:?duration=SECONDS&fail=COMMAND,COMMAND"
 RETENTIONS: Final = (
     "a number of events (100000), an age (30d; s, m, h, d, w), or a size (1GB; kB, MB, GB, TB)"
 )
@@ -43,13 +44,13 @@ def make_log(text: str) -> Log:
     raise ValueError(f"{text!r} is no log; a log is {LOGS}")
 
 
-def read_provider(text: str) -> float:
-    """Return how long (seconds) the operations of the provider that `text` names take."""
-    from cloudchat_engine.providers.simulated import DURATION  # noqa: PLC0415
+def make_provider(text: str) -> Callable[[Timer], Provider]:
+    """Return the maker of the provider that `text` names."""
+    from cloudchat_engine.providers.simulated import DURATION, SimulatedProvider  # noqa: PLC0415
 
     name, colon, rest = text.partition(":")
     query = dict(parse_qsl(rest.removeprefix("?"), keep_blank_values=True))
-    known = rest in {"", "?"} or (rest.startswith("?") and set(query) == {"duration"})
+    known = rest in {"", "?"} or (rest.startswith("?") and set(query) <= {"duration", "fail"})
     if (name, colon) != ("simulated", ":") or not known:
         raise ValueError(f"{text!r} is no provider; a provider is {PROVIDERS}")
     try:
@@ -58,7 +59,12 @@ def read_provider(text: str) -> float:
         duration = -1
     if not 0 <= duration < float("inf"):
         raise ValueError(f"{text!r} has no duration of 0 or more seconds")
-    return duration
+    fail = frozenset(filter(None, query.get("fail", "").split(",")))
+    commands = list(dict.fromkeys(command for _, command in TRANSITIONS))
+    unknown = sorted(fail.difference(commands))
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} cannot fail; these can: {', '.join(commands)}")
+    return lambda timer: SimulatedProvider(timer, duration, fail)
 
 
 def read_retention(texts: Sequence[str]) -> Retention:

@@ -76,9 +76,9 @@ def _read_server(text: str) -> str:
 
 
 def _read_provider(text: str) -> Any:
-    from cloudchat_cli.settings import read_provider
+    from cloudchat_cli.settings import make_provider
 
-    return read_provider(text)
+    return make_provider(text)
 
 
 def _read_retention(texts: Sequence[str]) -> Any:
@@ -135,7 +135,7 @@ _ALL: Final = (
     Setting(
         "serve",
         "provider",
-        "Who runs the instances: simulated:?duration=20 pretends to, taking 20 seconds.",
+        "Who runs the instances: simulated:?duration=20 pretends to, for 20 seconds (&fail=start: and that start fails).",
         "simulated:",
         metavar="URL",
         read=_read_provider,

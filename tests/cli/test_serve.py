@@ -121,6 +121,7 @@ def test_a_place_that_cannot_be_written_is_said() -> None:
         (("--log", "memory:x"), "memory:"),
         (("--provider", "aws:"), "simulated:"),
         (("--provider", "simulated:?speed=1"), "simulated:?duration=SECONDS"),
+        (("--provider", "simulated:?fail=launch"), "create, start, stop, remove"),
         (("--provider", "simulated:?duration=-1"), "0 or more seconds"),
         (("--provider", "simulated:?duration=nan"), "0 or more seconds"),
         (("--retain", "many"), "30d"),

@@ -49,6 +49,14 @@ async def test_a_simulated_failure_can_be_asked_for() -> None:
     assert await provider.list_owned() == []
 
 
+@pytest.mark.anyio
+async def test_a_simulated_provider_may_fail_at_some_commands_always() -> None:
+    provider = SimulatedProvider(ManualTimer(ManualClock()), fail=["start"])
+    with pytest.raises(ProviderError, match="start fails"):
+        await provider.ensure_running(work("start", 0))
+    await provider.ensure_stopped(work("stop", 0))
+
+
 @pytest.mark.parametrize("duration", [-1, float("inf"), float("nan")])
 def test_a_duration_is_a_number_of_seconds(duration: float) -> None:
     timer: Timer = ManualTimer(ManualClock())

@@ -30,7 +30,7 @@ def serve(
     host: str,
     port: int,
     log: tuple[Any, str],
-    provider: float,
+    provider: Any,
     allow_origin: tuple[str, ...],
     allow_host: tuple[str, ...],
     grace: float,
