@@ -1,0 +1,25 @@
+// The browser, as far as the client touches it.
+
+/** @import {Platform} from "./types.js" */
+
+/**
+ * `locks` (and so sharing between tabs) exists on https and on localhost only.
+ * @returns {Platform}
+ */
+export function browserPlatform() {
+  const here = /** @type {typeof globalThis & {document?: Document}} */ (globalThis);
+  return {
+    fetch: (input, init) => here.fetch(input, init),
+    WebSocket: here.WebSocket,
+    setTimeout: (callback, ms) => /** @type {any} */ (here.setTimeout(callback, ms)),
+    clearTimeout: (timer) => here.clearTimeout(timer),
+    now: () => Date.now(),
+    random: () => Math.random(),
+    getRandomValues: (bytes) => here.crypto.getRandomValues(bytes),
+    locks: here.navigator?.locks,
+    BroadcastChannel: here.BroadcastChannel,
+    events: typeof here.addEventListener === "function" ? here : undefined,
+    document: here.document,
+    online: () => here.navigator?.onLine !== false,
+  };
+}
