@@ -23,7 +23,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests with branch coverage; the core must be covered to the last branch."""
+    """All tests, the web client's too, with branch coverage; the core must be covered to the last branch."""
     session.install("-e", ".[testing,dev]")
     if session.posargs:
         session.run("pytest", *session.posargs)

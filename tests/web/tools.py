@@ -9,16 +9,21 @@ import subprocess
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tests.cli.program import COMMAND
 from tests.faults.harness import needs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "examples/web"
+ELSEWHERE = "https://chat.example.org"
+"""The server that a bundle is built for; nothing ever calls it."""
+FIRST_LOAD = 60_000
+"""Bytes, compressed, that a first visit may cost."""
 PATIENCE = 300
 """Seconds after which npm hangs."""
 
@@ -79,10 +84,21 @@ def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
-def build(folder: Path, server: str = "") -> Path:
-    """Build the page into `folder`, for a server elsewhere."""
-    said(npm("run", "build", "--", "--output-path", str(folder), CLOUDCHAT_SERVER=server))
-    return folder
+@cache
+def bundle() -> Mapping[str, bytes]:
+    """Return the files of the page as webpack builds it for `ELSEWHERE`, by name."""
+    with TemporaryDirectory() as folder:
+        said(npm("run", "build", "--", "--output-path", folder, CLOUDCHAT_SERVER=ELSEWHERE))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def publish(folder: Path, server: str) -> None:
+    """Put the bundle into `folder`, moved to another server as README has it: by editing addresses in its page."""
+    for name, content in bundle().items():
+        (folder / name).write_bytes(content)
+    page = folder / "index.html"
+    moved = page.read_text().replace(ELSEWHERE, server)
+    page.write_text(moved.replace("wss" + ELSEWHERE[5:], "ws" + server[4:]))
 
 
 def said(ran: subprocess.CompletedProcess[str]) -> str:
