@@ -135,7 +135,7 @@ _ALL: Final = (
     Setting(
         "serve",
         "provider",
-        "Who runs the instances: simulated:?duration=20 pretends to, for 20 seconds (&fail=start: and that start fails).",
+        "Who runs the instances: simulated:?duration=20 pretends to, for 20 s (&fail=start: and that start fails).",
         "simulated:",
         metavar="URL",
         read=_read_provider,

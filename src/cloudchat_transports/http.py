@@ -15,14 +15,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeAlias
-from urllib.parse import quote
 
 import anyio
 
 from cloudchat_core.errors import Code, LocalProtocolError, RefusedError
 from cloudchat_core.rates import Rates
 from cloudchat_engine.ports import LogError
-from cloudchat_transports import home
+from cloudchat_transports import website
 from cloudchat_transports.access import parse_authority
 from cloudchat_transports.feeds import TRANSPORTS, WORKSPACE, switched_off
 from cloudchat_transports.metrics import (
@@ -116,7 +115,7 @@ class HttpApp:
             *http_metrics(orders.outcomes, self._answered),
         ]
         self._routes: dict[str, dict[str, _Handler]] = {
-            "/": {"GET": self._home},
+            "/": {"GET": website.page},
             "/healthz": {"GET": resources.alive},
             "/readyz": {"GET": resources.ready},
             "/metrics": {"GET": self._measure},
@@ -248,6 +247,8 @@ class HttpApp:
     def _find(self, request: Request) -> Mapping[str, _Handler]:
         """Return the handlers of the request's path by method, and note the name that it ends with."""
         handlers = self._routes.get(request.path)
+        if handlers is None and request.path.startswith(website.ASSETS):
+            handlers = {"GET": website.asset}
         if handlers is None:
             parent, _, request.name = request.path.rpartition("/")
             handlers = self._named_routes.get(parent) if request.name else None
@@ -256,14 +257,6 @@ class HttpApp:
         return handlers
 
     # -- what is no resource of the protocol
-
-    async def _home(self, request: Request) -> Response:
-        headers = (
-            ("cache-control", "no-cache"),
-            ("content-security-policy", home.CSP),
-            ("referrer-policy", "no-referrer"),
-        )
-        return Response(200, home.page(quote(request.root)), "text/html; charset=utf-8", headers)
 
     async def _measure(self, request: Request) -> Response:
         headers = (("cache-control", "no-store"),)

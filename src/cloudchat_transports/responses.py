@@ -153,6 +153,12 @@ def json_response(value: object, status: int = 200, headers: Headers = ()) -> Re
     return Response(status, encode(value), JSON, (("cache-control", "no-store"), *headers))
 
 
+def _with_always(headers: Headers) -> Headers:
+    """Add what every answer says, unless it says it in its own way."""
+    said = {name for name, _ in headers}
+    return (*headers, *(header for header in _ALWAYS if header[0] not in said))
+
+
 async def send_stream(
     send: Callable[[dict[str, Any]], Awaitable[None]],
     method: str,
@@ -164,7 +170,7 @@ async def send_stream(
     async def write(data: bytes) -> None:
         await send({"type": "http.response.body", "body": data, "more_body": True})
 
-    headers = (*stream.headers, *_ALWAYS, *headers, ("content-type", stream.content_type))
+    headers = (*_with_always(stream.headers), *headers, ("content-type", stream.content_type))
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": stream.status, "headers": encoded})
     if method != "HEAD":
@@ -179,7 +185,7 @@ async def send_response(
     headers: Headers = (),
 ) -> None:
     """Send `response` (without its body where the request was a `HEAD`), with further `headers`, over ASGI."""
-    headers = (*response.headers, *_ALWAYS, *headers)
+    headers = (*_with_always(response.headers), *headers)
     if response.status not in {204, 304}:
         length = str(len(response.body))
         headers = (*headers, ("content-type", response.content_type), ("content-length", length))
