@@ -21,11 +21,13 @@ export class Watchers {
   }
 
   /**
+   * To begin with, all of `lists` counts as changed.
    * @param {readonly string[]} lists
    * @param {(changes: Changes) => void} tell
    */
   watch(lists, tell) {
     this.#watchers.push({ lists, tell });
+    for (const list of lists) this.touch(list);
   }
 
   /**

@@ -319,7 +319,10 @@ export class Store {
       await this.client.execute(wish);
       return true;
     } catch (error) {
-      this.#troubles.set(key, troubleOf(error));
+      const trouble = troubleOf(error);
+      // The client sends nothing for who is nobody: what is done here is done by somebody.
+      if (trouble.code === "not_joined") this.ask(true);
+      else this.#troubles.set(key, trouble);
       return false;
     } finally {
       this.#asked.delete(key);

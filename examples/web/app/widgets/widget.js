@@ -19,7 +19,6 @@ export class Widget extends HTMLElement {
     const { lists } = /** @type {typeof Widget} */ (this.constructor);
     this.prepare();
     store.watch(lists, (changes) => this.update(changes));
-    this.update(new Map(lists.map((list) => [list, null])));
   }
 
   /** Listen to what the reader does. */
