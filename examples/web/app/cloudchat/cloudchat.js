@@ -152,6 +152,8 @@ export class Client {
 
   /** End it: the nickname is free at once. */
   close() {
+    // What was asked for in this turn is still on its way.
+    this.#links.wake();
     this.#finish(new EndedError(), 1000);
   }
 

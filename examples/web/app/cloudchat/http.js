@@ -65,11 +65,13 @@ export class Call {
    * @param {string} accept
    * @param {string[]} tokens
    * @param {number} ms
+   * @param {() => void} [forgotten] Called where none is named.
    */
-  async open(url, accept, tokens, ms) {
+  async open(url, accept, tokens, ms, forgotten) {
     const response = await this.fetch(url, { headers: { Accept: accept, ...identity(tokens) } }, ms);
     if (response.status !== 401 || !tokens.length) return response;
     tokens.length = 0;
+    forgotten?.();
     await response.body?.cancel();
     return await this.fetch(url, { headers: { Accept: accept } }, ms);
   }

@@ -116,10 +116,7 @@ export class Links {
     if (!link) return;
     const commands = this.#session.transmit();
     if (commands.length) link.connection.send(commands);
-    if (!this.#session.postponed) {
-      this.#retry = RETRY;
-      this.#clear("retry");
-    } else if (this.#timers.retry === undefined) {
+    if (this.#session.postponed && this.#timers.retry === undefined) {
       this.#after("retry", this.#retry, () => {
         this.#retry = Math.min(2 * this.#retry, LONGEST_RETRY);
         this.#session.retry();
@@ -275,6 +272,7 @@ export class Links {
 
   /** @param {Frame} frame */
   #handOn(frame) {
+    if (frame.type === "ack") this.#retry = RETRY;
     this.#take(frame);
     // Whoever was told may have stopped all this.
     if (this.#session.joined || !this.#session.wanted) this.#part();

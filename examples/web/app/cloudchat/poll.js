@@ -7,7 +7,7 @@
 // The participations that have joined stand in the header of each poll. The poll that waits just then does not name a
 // new one, so it is given up and asked again.
 
-/** @import {Cursor, End, Handlers, OpenFeed, Platform, Welcome} from "./types.js" */
+/** @import {Cursor, End, Frame, Handlers, OpenFeed, Platform, Welcome} from "./types.js" */
 import { asFrame } from "./cursors.js";
 import { Call, feedUrl, identity, rejected, unreachable } from "./http.js";
 
@@ -104,7 +104,7 @@ class Polls {
       try {
         const response = await this.#ask(call, begun, wait * 1000 + PATIENCE);
         if (response.status !== 200) return await rejected(response);
-        answer = { at: sentAt(response), ...read(await response.text()) };
+        answer = await readPoll(response);
       } catch (error) {
         if (call.cancelled) continue;
         return begun ? { code: LOST, why: "lost", detail: `a poll failed: ${error}` } : unreachable(error);
@@ -138,7 +138,7 @@ class Polls {
    */
   #ask(call, begun, ms) {
     const accept = "application/json";
-    if (!begun) return call.open(this.#url, accept, this.#tokens, ms);
+    if (!begun) return call.open(this.#url, accept, this.#tokens, ms, this.#handlers.forgotten);
     return call.fetch(this.#url, { headers: { Accept: accept, ...identity(this.#tokens) } }, ms);
   }
 }
@@ -149,11 +149,15 @@ class Polls {
  */
 const HASTY = { code: LOST, why: "lost", detail: "polls are answered before their time" };
 
-/** @param {string} text */
-function read(text) {
-  const { frames, cursor } = JSON.parse(text);
+/**
+ * @param {Response} response
+ * @returns {Promise<{frames: Frame[], cursor: Cursor, at: string}>}
+ */
+export async function readPoll(response) {
+  const { frames, cursor } = JSON.parse(await response.text());
   if (!Array.isArray(frames) || typeof cursor !== "string") throw new SyntaxError("this is no answer to a poll");
-  return { frames: frames.map(asFrame).filter((frame) => frame !== undefined), cursor };
+  const known = frames.map(asFrame).filter((frame) => frame !== undefined);
+  return { frames: known, cursor, at: sentAt(response) };
 }
 
 /**

@@ -45,7 +45,7 @@ export function eventStreamFeed({ base, topics, platform }) {
 async function follow(call, url, tokens, handlers) {
   let body;
   try {
-    const response = await call.open(url, CONTENT_TYPE, tokens, OPENING);
+    const response = await call.open(url, CONTENT_TYPE, tokens, OPENING, handlers.forgotten);
     if (response.status === 204) return { code: STAY_AWAY, why: "ended", detail: "the server says: do not come back" };
     if (response.status !== 200) return await rejected(response);
     if (!response.headers.get("content-type")?.startsWith(CONTENT_TYPE)) throw new TypeError("no event stream");

@@ -181,6 +181,7 @@
  * @typedef {object} Handlers
  * @property {(frame: Frame) => void} frame
  * @property {(end: End) => void} end
+ * @property {() => void} [forgotten] The server did not know a token that a feed was to keep present: all join again.
  */
 
 /**

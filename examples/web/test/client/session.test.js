@@ -1,0 +1,247 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RefusedError } from "../../app/cloudchat/cloudchat.js";
+import { Session, WAITING } from "../../app/cloudchat/session.js";
+
+/** @param {object} [options] */
+function make(options = {}) {
+  let next = 0;
+  return new Session({ newId: () => `j${++next}`, token: "t".repeat(43), ...options });
+}
+
+/** @param {string} id */
+const ack = (id, more = {}) => /** @type {any} */ ({ type: "ack", id, cursor: "e1-1", ...more });
+/** @param {string} id @param {string} code */
+const no = (id, code) => /** @type {any} */ ({ type: "error", id, code, detail: code });
+/** @param {string} id */
+const say = (id) => /** @type {const} */ ({ type: "say", id, text: id });
+/** @param {Session} session */
+const sent = (session) => session.transmit().map(({ id }) => id);
+
+/** @param {Session} session */
+function joined(session, resumed = false) {
+  if (!session.wanted) session.join("Ann");
+  session.opened();
+  const [join] = session.transmit();
+  return session.receive(ack(join.id, { nickname: "Ann", resumed }));
+}
+
+test("a join goes first on each connection, with an id of its own, and all else waits for its answer", () => {
+  const session = make();
+  session.join("Ann");
+  session.submit(say("a"));
+  assert.deepEqual(session.transmit(), [], "nothing is said where nothing is open");
+  session.opened();
+  const [first, ...rest] = session.transmit();
+  assert.deepEqual([first.type, rest], ["join", []]);
+  session.receive(ack(first.id, { nickname: "Ann" }));
+  assert.deepEqual(sent(session), ["a"]);
+  session.closed();
+  session.opened();
+  const [second] = session.transmit();
+  assert.equal(second.type, "join");
+  assert.notEqual(second.id, first.id);
+});
+
+test("what is unanswered is sent again in order, before anything new, once a connection", () => {
+  const session = make();
+  joined(session);
+  for (const id of ["a", "b"]) session.submit(say(id));
+  assert.deepEqual(sent(session), ["a", "b"]);
+  assert.deepEqual(sent(session), []);
+  session.receive(ack("a"));
+  session.closed();
+  session.submit(say("c"));
+  joined(session, true);
+  assert.deepEqual(sent(session), ["b", "c"]);
+});
+
+test("a server that has forgotten the token makes uncertain what was sent, and nothing else", () => {
+  const session = make();
+  joined(session);
+  session.submit(say("a"));
+  session.transmit();
+  session.closed();
+  session.submit(say("b"));
+  const outcomes = joined(session, false);
+  assert.deepEqual(outcomes.map((one) => [one.type, "command" in one && one.command.id]), [["entered", false], ["uncertain", "a"]]);
+  assert.deepEqual(sent(session), ["b"]);
+});
+
+test("what the server could not do is sent again before what came later", () => {
+  for (const code of ["unavailable", "internal"]) {
+    const session = make();
+    joined(session);
+    session.submit(say("a"));
+    session.transmit();
+    assert.deepEqual(session.receive(no("a", code)), []);
+    session.submit(say("b"));
+    assert.deepEqual([session.postponed, sent(session)], [true, []]);
+    session.retry();
+    assert.deepEqual(sent(session), ["a", "b"]);
+  }
+});
+
+test("a command that the server fails at again and again becomes uncertain, so that others get their turn", () => {
+  const session = make();
+  joined(session);
+  session.submit(say("a"));
+  session.submit(say("b"));
+  /** @type {any[]} */
+  let outcomes = [];
+  for (let attempt = 0; !outcomes.length && attempt < 100; attempt++) {
+    session.transmit();
+    outcomes = session.receive(no("a", "internal"));
+    session.retry();
+  }
+  assert.deepEqual(outcomes, [{ type: "uncertain", command: say("a") }]);
+  assert.equal(session.postponed, false);
+});
+
+test("a refusal is an answer", () => {
+  const session = make();
+  joined(session);
+  session.submit(say("a"));
+  session.transmit();
+  assert.deepEqual(session.receive(no("a", "text_invalid")), [{ type: "answered", command: say("a"), reply: no("a", "text_invalid") }]);
+  assert.deepEqual(session.entries, []);
+});
+
+test("no more are under way than the server takes, and the others follow as answers come", () => {
+  const session = make();
+  session.limits = { ...session.limits, unanswered: 2 };
+  joined(session);
+  for (const id of ["a", "b", "c"]) session.submit(say(id));
+  assert.deepEqual(sent(session), ["a", "b"]);
+  session.receive(ack("a"));
+  assert.deepEqual(sent(session), ["c"]);
+});
+
+test("what cannot be sent is refused at once", () => {
+  const session = make();
+  const code = (/** @type {() => void} */ act) => {
+    try {
+      act();
+    } catch (error) {
+      assert(error instanceof RefusedError);
+      return error.code;
+    }
+    return "";
+  };
+  assert.equal(code(() => session.submit(say("a"))), "not_joined");
+  session.join("Ann");
+  session.submit(say("a"));
+  assert.equal(code(() => session.submit(say("a"))), "id_reused");
+  assert.equal(code(() => session.submit({ ...say("b"), text: "ж".repeat(40_000) })), "too_large");
+  for (let i = 1; i < WAITING; i++) session.submit(say(`x${i}`));
+  assert.equal(code(() => session.submit(say("c"))), "client_full");
+});
+
+test("a refused nickname is not asked for again; the one held before is", () => {
+  const session = make();
+  session.join("Ann");
+  session.opened();
+  const [join] = session.transmit();
+  const [outcome] = session.receive(no(join.id, "nickname_taken"));
+  assert.equal(outcome.type, "entered");
+  assert.equal(session.wanted, "");
+
+  joined(session);
+  session.join("Eve");
+  session.closed();
+  session.opened();
+  const [again] = session.transmit();
+  session.receive(no(again.id, "nickname_taken"));
+  const [back] = session.transmit();
+  assert.equal(back.type === "join" && back.nickname, "Ann");
+});
+
+test("a refused change of nickname leaves the one that is held", () => {
+  const session = make();
+  joined(session);
+  session.join("Eve");
+  const [join] = session.transmit();
+  session.receive(no(join.id, "nickname_taken"));
+  assert.deepEqual([session.joined, session.nickname, session.wanted], [true, "Ann", "Ann"]);
+});
+
+test("an answer that says nothing about the nickname is not the end of a join", () => {
+  for (const code of ["unavailable", "internal", "rate_limited"]) {
+    const session = make();
+    session.join("Ann");
+    session.opened();
+    const [join] = session.transmit();
+    assert.deepEqual(session.receive(no(join.id, code)), []);
+    assert.deepEqual(sent(session), []);
+    session.retry();
+    assert.deepEqual(sent(session), [join.id]);
+  }
+});
+
+test("who leaves wants no nickname any more; who could not be told of it is still in", () => {
+  const session = make();
+  joined(session);
+  session.submit({ type: "leave", id: "l" });
+  session.transmit();
+  session.closed();
+  joined(session, true);
+  assert.deepEqual(sent(session), ["l"], "the join stands before it, since it needs one");
+  session.receive(ack("l"));
+  assert.deepEqual([session.joined, session.wanted], [false, ""]);
+  session.opened();
+  assert.deepEqual(session.transmit(), []);
+});
+
+test("only what the protocol names moves the cursor", () => {
+  const session = make({ cursor: "e1-1" });
+  const at = (/** @type {any} */ frame) => {
+    session.receive(frame);
+    return session.cursor;
+  };
+  assert.equal(at({ type: "welcome", cursor: "e1-9", heartbeat: 15, limits: {} }), "e1-1");
+  assert.equal(at({ type: "gap", after: "e1-1", reason: "epoch" }), "e1-1");
+  assert.equal(at({ type: "snapshot", cursor: "e1-9", more: true }), "e1-1");
+  assert.equal(at(ack("x", { cursor: "e1-9" })), "e1-1");
+  assert.equal(at({ type: "snapshot", cursor: "e1-9" }), "e1-9");
+  assert.equal(at({ type: "message", cursor: "e1-10", text: "" }), "e1-10");
+  assert.equal(at({ type: "heartbeat", cursor: "e1-12" }), "e1-12");
+});
+
+test("what is known is stale, across epochs as well; a snapshot never is", () => {
+  const session = make({ cursor: "e1-9007199254740993" });
+  const stale = (/** @type {any} */ frame) => session.isStale(frame);
+  assert.equal(stale({ type: "message", cursor: "e1-9007199254740993" }), true);
+  assert.equal(stale({ type: "message", cursor: "e2-9007199254740992" }), true);
+  assert.equal(stale({ type: "message", cursor: "e1-9007199254740994" }), false);
+  assert.equal(stale({ type: "snapshot", cursor: "e1-3" }), false);
+});
+
+test("what an earlier page left is resumed, unless this tab is a copy of it", () => {
+  const unanswered = [{ command: say("a"), sent: true }];
+  const resumed = make({ wanted: "Ann", unanswered: structuredClone(unanswered) });
+  joined(resumed, true);
+  assert.deepEqual(sent(resumed), ["a"]);
+
+  const copy = make({ wanted: "Ann", unanswered: structuredClone(unanswered) });
+  copy.submit(say("b"));
+  assert.equal(copy.disown("u".repeat(43)), true);
+  assert.deepEqual([copy.wanted, copy.entries.map(({ command }) => command.id)], ["", ["b"]]);
+
+  const quick = make({ wanted: "Ann" });
+  quick.join("Eve");
+  assert.equal(quick.disown("u".repeat(43)), false, "a nickname chosen on this page stays wanted");
+  quick.opened();
+  assert.deepEqual(quick.transmit().map((join) => "token" in join && join.token), ["u".repeat(43)]);
+});
+
+test("what a reload has to know is written down before it is sent", () => {
+  /** @type {[boolean, boolean[]][]} */
+  const kept = [];
+  /** @type {Session} */
+  const session = make({ changed: (/** @type {boolean} */ leaving) => session && kept.push([leaving, session.entries.map(({ sent }) => sent)]) });
+  joined(session);
+  session.submit(say("a"));
+  kept.length = 0;
+  session.transmit();
+  assert.deepEqual(kept, [[true, [true]]]);
+});
