@@ -59,7 +59,7 @@ export class Watch {
   #look() {
     const left = this.#limit - this.quiet;
     this.#timer = undefined;
-    if (left > 0) this.#wait(left);
+    if (left > 0) this.#wait(Math.ceil(left));
     else if (this.#platform.now() - this.#due > LATE) this.#wait(LATE);
     else this.#expired();
   }

@@ -97,6 +97,7 @@ export class Tab {
   dead = false;
   frozen = false;
   online = true;
+  /** @type {Set<number>} Those that are set. */ timers = new Set();
   events = new EventTarget();
   document = Object.assign(new EventTarget(), { visibilityState: "visible" });
   /** @type {(() => void)[]} What waits for a tab that hangs. */ #kept = [];
@@ -136,8 +137,16 @@ export class Tab {
     this.platform = {
       fetch: (/** @type {string} */ url, /** @type {RequestInit} */ init) => server.fetch(tab, url, init),
       WebSocket: server.webSocket(tab),
-      setTimeout: (/** @type {() => void} */ callback, /** @type {number} */ ms) => clock.setTimeout(() => tab.run(callback), ms),
-      clearTimeout: (/** @type {number} */ timer) => clock.clearTimeout(timer),
+      setTimeout: (/** @type {() => void} */ callback, /** @type {number} */ ms) => {
+        // One that is due while the tab hangs can still be cleared.
+        const timer = clock.setTimeout(() => tab.run(() => this.timers.delete(timer) && callback()), ms);
+        this.timers.add(timer);
+        return timer;
+      },
+      clearTimeout: (/** @type {number} */ timer) => {
+        this.timers.delete(timer);
+        clock.clearTimeout(timer);
+      },
       now: () => clock.now,
       random: chance.random,
       getRandomValues: (/** @type {Uint8Array} */ bytes) => bytes.map(() => chance.below(256)),

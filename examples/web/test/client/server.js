@@ -323,12 +323,16 @@ export class Server {
 
       /** @param {string} text */
       send(text) {
+        if (!this.#feed || !server.feeds.has(this.#feed)) return;
         const fault = server.faults("ws frame");
-        if (!server.up || fault === "lost" || fault === "stuck") return;
+        if (fault === "stuck") return;
+        // A frame is not lost unless the connection is.
+        if (fault === "lost") return this.#feed.end();
         const command = JSON.parse(text);
         if (command.token) this.#token = command.token;
         const answer = server.decide(this.#token, command, this.#feed);
-        if (!fault) this.#push(answer);
+        if (fault) this.#feed.end();
+        else this.#push(answer);
       }
 
       /** @param {number} [code] */
