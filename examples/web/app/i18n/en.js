@@ -9,13 +9,10 @@ export default {
   instances: "Your micro instances:",
   worklog: "Worklog:",
   "worklog.tab": "Worklog",
-  "skip.chat": "To the chat",
 
   "nickname.title": "Choose a nickname",
   "nickname.continue": "Continue",
-  "nickname.busy": "One moment…",
   "nickname.suggestions": "These are free:",
-  "nickname.lost": "You are no longer in the chat: {why}",
   "nickname.cancel": "Just look around",
   "nickname.join": "Join the chat",
 
@@ -127,8 +124,8 @@ export default {
   "log.failed.remove": "Could not be removed",
   "log.empty": "Nothing has happened yet.",
 
-  "title.unread": "({count}) cloudchat",
-  "title": "cloudchat",
+  "title.unread": "({unread}) cloudchat",
+  title: "cloudchat",
 
   "error.nickname_invalid": "This nickname cannot be used.",
   "error.nickname_taken": "This nickname is taken.",

@@ -9,13 +9,10 @@ export default {
   instances: "Ваши серверы:",
   worklog: "Журнал:",
   "worklog.tab": "Журнал",
-  "skip.chat": "К чату",
 
   "nickname.title": "Выберите псевдоним",
   "nickname.continue": "Продолжить",
-  "nickname.busy": "Минутку…",
   "nickname.suggestions": "Эти свободны:",
-  "nickname.lost": "Вы больше не в чате: {why}",
   "nickname.cancel": "Просто посмотреть",
   "nickname.join": "Войти в чат",
 
@@ -133,7 +130,7 @@ export default {
   "log.failed.remove": "Не удалось удалить",
   "log.empty": "Пока ничего не происходило.",
 
-  "title.unread": "({count}) cloudchat",
+  "title.unread": "({unread}) cloudchat",
   title: "cloudchat",
 
   "error.nickname_invalid": "Такой псевдоним использовать нельзя.",

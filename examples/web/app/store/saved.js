@@ -23,7 +23,7 @@ const SHAPES = {
 };
 const VERSION = 1;
 /** How many of the newest messages and worklog entries are kept: as many as there is room for. */
-const SIZES = [1000, 200, 50];
+const SIZES = [500, 200, 50];
 
 /**
  * @param {Storage} storage

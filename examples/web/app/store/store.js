@@ -91,9 +91,12 @@ export class Store {
   get past() {
     return this.#past.reach;
   }
-  /** Our nickname, "" while we are not in the chat; while a lost connection comes back it is still ours. */
+  /**
+   * Our nickname, "" while we are not in the chat. While the connection comes back, after a loss or a reload, it is
+   * still ours; while the reader is asked for one, what is wanted is not ours yet.
+   */
   get nickname() {
-    return this.#client?.nickname || this.#client?.wanted || "";
+    return this.#client?.nickname || (this.asking ? "" : this.#client?.wanted) || "";
   }
   get limits() {
     return this.client.limits;
@@ -239,6 +242,7 @@ export class Store {
     this.asking = asking;
     if (!asking) this.lost = null;
     this.#watchers.touch("asking");
+    this.#watchers.touch("me");
   }
 
   /**

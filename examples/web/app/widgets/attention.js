@@ -22,7 +22,7 @@ export async function allowNotifications(wanted) {
 export function callForAttention(store) {
   store.watch(["unread"], (changes) => {
     const { unread, messages } = store;
-    document.title = unread ? t("title.unread", { count: unread }) : t("title");
+    document.title = unread ? t("title.unread", { unread }) : t("title");
     const newest = messages.get([...(changes.get("unread") ?? [])].at(-1) ?? "");
     if (newest && document.hidden && notificationsAllowed()) notify(newest.nickname, newest.text);
   });

@@ -7,7 +7,7 @@
 
 const FULL = 50;
 
-/** @typedef {{key: string, order: number, element: HTMLElement, chunk: Chunk}} Entry */
+/** @typedef {{key: string, order: number, element: HTMLElement, chunk: Chunk, moves: boolean}} Entry */
 /** @typedef {{node: HTMLElement, entries: Entry[]}} Chunk */
 
 export class Chunks {
@@ -47,8 +47,9 @@ export class Chunks {
    * @param {string} key
    * @param {number} order
    * @param {HTMLElement} element
+   * @param {boolean} [moves] whether it is put elsewhere when others come, so that no place is known by it
    */
-  put(key, order, element) {
+  put(key, order, element, moves = false) {
     const known = this.#entries.get(key);
     if (known?.order === order) {
       known.element.replaceWith(element);
@@ -59,7 +60,7 @@ export class Chunks {
     const chunk = this.#chunkFor(order);
     const at = placeIn(chunk.entries, order);
     const before = chunk.entries[at]?.element ?? null;
-    const entry = { key, order, element, chunk };
+    const entry = { key, order, element, chunk, moves };
     this.#entries.set(key, entry);
     chunk.entries.splice(at, 0, entry);
     chunk.node.insertBefore(element, before);
@@ -84,11 +85,16 @@ export class Chunks {
 
   /**
    * @param {number} y in the window
-   * @returns {{key: string, element: HTMLElement} | undefined} the first entry that reaches below `y`
+   * @returns {{key: string, element: HTMLElement} | undefined} the first entry of a lasting place that reaches below `y`
    */
   at(y) {
-    const chunk = this.#chunks.find(({ node }) => node.getBoundingClientRect().bottom > y);
-    return chunk?.entries.find(({ element }) => element.getBoundingClientRect().bottom > y);
+    /** @param {Element} element */
+    const below = (element) => element.getBoundingClientRect().bottom > y;
+    for (const { node, entries } of this.#chunks) {
+      const found = below(node) && entries.find(({ element, moves }) => !moves && below(element));
+      if (found) return found;
+    }
+    return undefined;
   }
 
   /** @param {number} order @returns {Chunk} where an element of that order belongs */

@@ -9,7 +9,7 @@ import { Widget } from "./widget.js";
 const NEAR = 200;
 
 export class Composer extends Widget {
-  static lists = ["me", "status"];
+  static lists = ["me"];
   /** @type {HTMLTextAreaElement} */
   #field = /** @type {any} */ (null);
   #hadNickname = false;
@@ -33,7 +33,10 @@ export class Composer extends Widget {
     const inside = this.store.nickname !== "";
     this.find("form").hidden = !inside;
     this.find(".join").hidden = inside;
-    if (inside && !this.#hadNickname && document.activeElement === document.body) this.#field.focus();
+    // Where the focus is on nothing, or still in the dialog that has just been closed, one may write at once.
+    const { activeElement: focused } = document;
+    const free = !focused || focused === document.body || !focused.checkVisibility();
+    if (inside && !this.#hadNickname && free) this.#field.focus();
     this.#hadNickname = inside;
   }
 

@@ -4,7 +4,7 @@
 // Theory of operation. `stuck` says whether the end is held. Only the reader lets go of it, by scrolling up: content
 // that grows does not. Every change goes through `change`: it notes where the topmost visible entry is, lets the change
 // be made, and puts that entry back, or goes to the end. Heights may settle later (a font, a chunk that comes into
-// sight); a ResizeObserver then holds the end again.
+// sight); a ResizeObserver then holds the end, or the place that was gone to, again.
 
 import { Chunks } from "./chunks.js";
 
@@ -16,6 +16,8 @@ export class LogView {
   stuck = true;
   #scroller;
   #top = 0;
+  /** The entry to keep at the top until the reader scrolls. */
+  #held = "";
   #moved;
 
   /**
@@ -28,7 +30,10 @@ export class LogView {
     this.#moved = moved;
     this.entries = new Chunks(list);
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    const sizes = new ResizeObserver(() => this.stuck && this.toEnd());
+    const sizes = new ResizeObserver(() => {
+      if (this.stuck) this.toEnd();
+      else if (this.#held) this.toPlace(this.#held);
+    });
     sizes.observe(scroller);
     sizes.observe(list);
   }
@@ -67,17 +72,19 @@ export class LogView {
     const element = this.entries.get(key);
     if (!element) return;
     this.stuck = false;
-    element.scrollIntoView({ block: "start" });
+    this.#held = key;
+    this.#scroller.scrollTop += element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
     this.#top = this.#scroller.scrollTop;
   }
 
   #anchor() {
-    return this.entries.at(this.#scroller.getBoundingClientRect().top);
+    return this.entries.at(this.#scroller.getBoundingClientRect().top + 1);
   }
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     if (clientHeight === 0) return;
+    if (scrollTop !== this.#top) this.#held = "";
     if (scrollHeight - scrollTop - clientHeight <= NEAR_END) this.stuck = true;
     else if (scrollTop < this.#top) this.stuck = false;
     this.#top = scrollTop;

@@ -37,7 +37,7 @@ export class Timeline {
     this.#counts.set(day, (this.#counts.get(day) ?? 0) + 1);
     const place = order - 0.4;
     if ((this.#entries.orderOf(day) ?? Infinity) > place)
-      this.#entries.put(day, place, this.#entries.get(day) ?? dayLine(moment));
+      this.#entries.put(day, place, this.#entries.get(day) ?? dayLine(moment), true);
   }
 
   /** @param {string} key */
