@@ -81,9 +81,9 @@ export class Instances extends Widget {
   async #clicked(target) {
     const button = meant(target, "button");
     const { id = "" } = meant(target, ".instance")?.dataset ?? {};
-    const action = button?.dataset.action;
-    if (!action || !id || button.ariaDisabled === "true") return;
-    if (action === "dismiss") this.store.dismiss(id);
+    if (!button || !id || button.ariaDisabled === "true") return;
+    const { action } = button.dataset;
+    if (button.matches(".dismiss")) this.store.dismiss(id);
     else if (action === "start" || action === "stop") void this.store.operate(action, id);
     else if (action === "remove") {
       const { instance } = this.store.card(id);
