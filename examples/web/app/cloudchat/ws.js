@@ -7,6 +7,8 @@ import { feedUrl } from "./http.js";
 const NORMAL = 1000;
 const LOST = 1006;
 const RESTART = 1012;
+/** @type {End} */
+const UNOPENED = { code: LOST, why: "unreachable", detail: "no WebSocket can be opened" };
 
 /**
  * @param {{base: URL, topics: string[], platform: Platform}} options
@@ -64,11 +66,12 @@ function connect(url, handlers, platform) {
     }
     if (frame) handlers.frame(frame);
   };
+  // `close` follows it; but not everywhere, where nothing was opened (Node 20).
+  line.onerror = () => void (opened || end(UNOPENED));
   line.onclose = ({ code, reason }) => {
-    const why = !opened ? "unreachable" : code === RESTART ? "restart" : "lost";
-    const words = { unreachable: "no WebSocket can be opened", restart: "the server restarts", lost: "" };
-    const detail = reason || words[why] || `the connection ended (${code})`;
-    end({ code, why, detail });
+    if (!opened) end({ ...UNOPENED, code });
+    else if (code === RESTART) end({ code, why: "restart", detail: "the server restarts" });
+    else end({ code, why: "lost", detail: reason || `the connection ended (${code})` });
   };
 
   return {

@@ -21,6 +21,7 @@ const NAMES = ["Ann", "Bob", "Cem", "Dot", "Eve", "Fay", "Gus", "Hal", "Ida", "J
  */
 async function open(transport, count, browser = new Browser()) {
   const { clock, server } = browser;
+  /** @type {import("./browser.js").Tab[]} */
   const tabs = [];
   for (const name of NAMES.slice(0, count)) {
     const tab = browser.tab({ transport });
@@ -71,7 +72,7 @@ for (const transport of WAYS) {
     const fresh = browser.tab({ transport });
     fresh.client.start();
     await clock.until(() => fresh.all("snapshot").length === 2);
-    assert.deepEqual(fresh.all("snapshot").flatMap(({ messages }) => messages.map(({ text }) => text)), ["a"]);
+    assert.deepEqual(fresh.all("snapshot").flatMap(({ messages }) => messages.map((/** @type {any} */ { text }) => text)), ["a"]);
     for (const text of ["b", "c"]) tabs[0].say(text);
     await clock.until(same(tabs, ["a", "b", "c"]));
     const back = browser.tab({ transport, after: cursor });
