@@ -238,29 +238,28 @@ export class Client {
     events?.addEventListener("online", () => this.#links.hurry(), { signal });
     events?.addEventListener("offline", () => this.#links.refresh(), { signal });
     events?.addEventListener("pagehide", () => this.#sleep(), { signal });
-    events?.addEventListener("pageshow", () => this.#awake(), { signal });
+    events?.addEventListener("pageshow", (event) => this.#awake(Boolean(/** @type {any} */ (event).persisted)), { signal });
     const look = () => document?.visibilityState === "visible" && this.#links.hurry();
     document?.addEventListener("visibilitychange", look, { signal });
   }
 
   /** The page goes away; it may come back as it was, from the browser's cache of pages. */
   #sleep() {
-    if (this.#asleep) return;
-    this.#asleep = true;
-    const { token, joined, joinId } = this.#session;
-    // A WebSocket is closed by the browser, which says 1001; over HTTP that is a command.
-    if (joined && this.transport !== "ws") {
-      sayAway(this.#platform, this.#base, token, { type: "away", id: this.newId(), join: joinId });
-    }
-    this.#links.stop(1001);
     this.#release();
+    // A WebSocket is closed by the browser, and only it can say 1001; over HTTP that is a command.
+    if (this.#asleep || this.transport === "ws") return;
+    this.#asleep = true;
+    const { token, nickname, joinId } = this.#session;
+    if (nickname) sayAway(this.#platform, this.#base, token, { type: "away", id: this.newId(), join: joinId });
+    this.#links.stop(1001);
   }
 
-  #awake() {
-    if (!this.#asleep) return;
+  /** @param {boolean} back Whether the page was away. */
+  #awake(back) {
+    if (back) void this.#hold();
+    if (this.#asleep) this.#links.start();
+    else this.#links.hurry();
     this.#asleep = false;
-    void this.#hold();
-    this.#links.start();
   }
 
   /**

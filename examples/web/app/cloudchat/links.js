@@ -92,6 +92,7 @@ export class Links {
   }
 
   start() {
+    if (this.#running) return;
     this.#running = true;
     this.#connect();
   }

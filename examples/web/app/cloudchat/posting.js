@@ -35,7 +35,7 @@ export function httpTransport(name, openFeed, { base, platform, session }) {
     connect(after, handlers) {
       const { token, introduced } = session;
       let over = false;
-      let joined = false;
+      let named = false;
       /** @param {End} end */
       const end = (end) => {
         if (over) return;
@@ -47,10 +47,7 @@ export function httpTransport(name, openFeed, { base, platform, session }) {
       const poster = new Poster(base, platform, token, {
         answered(reply, join) {
           if (over) return;
-          if (join && reply.type === "ack") {
-            joined = true;
-            feed.joined();
-          }
+          if (join && reply.type === "ack") feed.joined();
           handlers.frame(reply);
         },
         lost: (detail) => end({ code: LOST, why: "lost", detail }),
@@ -68,11 +65,14 @@ export function httpTransport(name, openFeed, { base, platform, session }) {
         get shared() {
           return feed.shared;
         },
-        send: (commands) => poster.push(commands),
+        send(commands) {
+          named ||= commands.some(({ type }) => type === "join");
+          poster.push(commands);
+        },
         close(code) {
           if (over) return;
           over = true;
-          if (code === NORMAL && joined) poster.leave();
+          if (code === NORMAL && named) poster.leave();
           else poster.stop();
           feed.close();
         },

@@ -74,7 +74,7 @@ async function read(reader, call, handlers) {
     if (done) return { code: LOST, why: "lost", detail: "the stream ended" };
     for (const { data } of parser.feed(value)) {
       const frame = readFrame(data);
-      if (call.cancelled) break;
+      if (call.cancelled) return unreachable("cancelled");
       if (frame) handlers.frame(frame);
       if (frame?.type === "closing") return { code: RESTART, why: "restart", detail: "the server restarts" };
     }

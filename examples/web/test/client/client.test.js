@@ -211,6 +211,31 @@ test("a page over HTTP says that it goes away, and comes back from the cache of 
   }
 });
 
+test("a WebSocket is left to the browser when the page goes: nobody else can say 1001", async () => {
+  const { tab, server } = await joined({ transport: "ws" });
+  tab.events.dispatchEvent(new Event("pagehide"));
+  await settle();
+  assert.deepEqual(server.requests.filter(({ what }) => what !== "GET ws"), []);
+  assert.equal(server.feeds.size, 1);
+});
+
+test("closed while it joins, it is not left in the chat", async () => {
+  const { server, tab } = await joined({ transport: "sse" });
+  const { fetch } = tab.platform;
+  const other = tab.browser.tab({ transport: "sse" });
+  other.platform.fetch = async (url, init) => {
+    const response = await fetch(url, init);
+    if (JSON.stringify(init.body ?? "").includes("leave")) return response;
+    return init.body ? await new Promise(() => {}) : response;
+  };
+  other.client.start();
+  void other.client.join("Eve");
+  await settle();
+  other.client.close();
+  await settle();
+  assert.deepEqual(server.log.map(({ type, nickname }) => [type, nickname]), [["joined", "Ann"], ["joined", "Eve"], ["left", "Eve"]]);
+});
+
 test("one request with commands is under way at a time", async () => {
   const { tab, server, clock } = await joined({ transport: "sse" });
   const before = server.requests.length;

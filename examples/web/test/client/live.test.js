@@ -95,10 +95,20 @@ function follow(options) {
  */
 function page(options) {
   const events = new EventTarget();
+  let gone = false;
+  /** @type {Set<WebSocket>} */
+  const sockets = new Set();
   const platform = {
     fetch: (/** @type {string} */ url, /** @type {RequestInit} */ init) => fetch(url, init),
-    WebSocket,
-    setTimeout,
+    WebSocket: class extends WebSocket {
+      /** @param {string} url @param {string} protocols */
+      constructor(url, protocols) {
+        super(url, protocols);
+        sockets.add(this);
+      }
+    },
+    /** @type {(callback: () => void, ms: number) => unknown} */
+    setTimeout: (callback, ms) => (gone ? 0 : setTimeout(callback, ms)),
     clearTimeout,
     now: () => Date.now(),
     random: () => Math.random(),
@@ -109,7 +119,13 @@ function page(options) {
     document: undefined,
     online: () => true,
   };
-  return { ...follow({ ...options, platform }), hide: () => void events.dispatchEvent(new Event("pagehide")) };
+  const hide = () => {
+    events.dispatchEvent(new Event("pagehide"));
+    // A browser does the rest.
+    gone = true;
+    for (const socket of sockets) socket.close();
+  };
+  return { ...follow({ ...options, platform }), hide };
 }
 
 for (const transport of TRANSPORTS) {
