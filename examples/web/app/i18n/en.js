@@ -127,7 +127,7 @@ export default {
   "title.unread": "({unread}) cloudchat",
   title: "cloudchat",
 
-  "error.nickname_invalid": "This nickname cannot be used.",
+  "error.nickname_invalid": "This nickname cannot be used. Take 1 to 32 letters, digits or signs.",
   "error.nickname_taken": "This nickname is taken.",
   "error.nickname_confusable": "This nickname looks like one that is taken.",
   "error.nickname_reserved": "This nickname is reserved.",

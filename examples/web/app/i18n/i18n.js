@@ -8,7 +8,7 @@ import en from "./en.js";
 import ru from "./ru.js";
 
 /** @typedef {keyof typeof en} Key */
-/** @typedef {Record<string, string | number>} Params */
+/** @typedef {Record<string, string | number | (() => string)>} Params what fills a text; functions, each time anew */
 /** @typedef {"aria-label" | "placeholder" | "title"} Attribute */
 
 /** @type {Record<string, Partial<Record<string, string>>>} */
@@ -55,7 +55,10 @@ export function speak(wanted) {
 export function t(key, params = {}) {
   const form = "count" in params ? `${key}.${plurals.select(Number(params.count))}` : key;
   const text = TEXTS[language]?.[form] ?? TEXTS[language]?.[`${key}.other`] ?? en[/** @type {Key} */ (form)] ?? "";
-  return text.replace(/\{(\w+)\}/g, (_, name) => String(params[name] ?? ""));
+  return text.replace(/\{(\w+)\}/g, (_, name) => {
+    const value = params[name] ?? "";
+    return String(typeof value === "function" ? value() : value);
+  });
 }
 
 /** @param {string} key whether there is a text of that name */

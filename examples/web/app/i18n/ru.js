@@ -133,7 +133,7 @@ export default {
   "title.unread": "({unread}) cloudchat",
   title: "cloudchat",
 
-  "error.nickname_invalid": "Такой псевдоним использовать нельзя.",
+  "error.nickname_invalid": "Такой псевдоним не подойдёт. Возьмите от 1 до 32 букв, цифр или знаков.",
   "error.nickname_taken": "Этот псевдоним занят.",
   "error.nickname_confusable": "Этот псевдоним похож на уже занятый.",
   "error.nickname_reserved": "Этот псевдоним зарезервирован.",

@@ -21,6 +21,6 @@ function isRefusal(value) {
 }
 
 /** @param {Refusal} refusal @returns {Trouble} */
-function ofRefusal({ code, detail, suggestions, retry_after: retryAfter }) {
-  return { code, detail, suggestions, retryAfter };
+function ofRefusal({ code, detail, suggestions }) {
+  return { code, detail, suggestions };
 }

@@ -20,7 +20,6 @@
  * @typedef {object} Trouble
  * @property {string} code
  * @property {string} detail
- * @property {number} [retryAfter] Seconds.
  * @property {readonly string[]} [suggestions]
  */
 

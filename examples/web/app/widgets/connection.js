@@ -22,13 +22,14 @@ export class Connection extends Widget {
     Object.assign(document.documentElement.dataset, { connection: state, transport, shared: String(shared) });
     write(this.find(".state"), `connection.${state}`);
     write(this.find(".transport"), state === "open" ? `transport.${transport}` : "");
-    this.find(".shared").hidden = !shared || state !== "open";
+    write(this.find(".shared"), shared && state === "open" ? "connection.shared" : "");
     const reason = this.find(".why");
     write(reason, why && state !== "open" ? `connection.why.${why}` : "");
     reason.title = detail;
     this.find(".now").hidden = state !== "waiting" && state !== "offline";
     this.find(".reload").hidden = state !== "ended";
     this.find(".loss").hidden = !this.store.loss;
+    write(this.find(".loss .what"), this.store.loss ? "connection.loss" : "");
     count(this.#tick, state === "waiting");
     this.#tick();
   }

@@ -107,6 +107,6 @@ function note(key, trouble) {
   const element = document.createElement("p");
   element.className = "note";
   element.setAttribute("role", trouble ? "alert" : "status");
-  write(element, key, trouble && { why: explain(trouble) });
+  write(element, key, trouble && { why: () => explain(trouble) });
   return element;
 }
