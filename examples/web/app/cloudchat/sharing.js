@@ -345,7 +345,6 @@ class SharedFeed {
       this.#guard(tab);
       this.#source?.present(this.#tokens());
     } else if (this.#welcome) {
-      this.#flush();
       // Whoever comes later cannot tell our clock from the server's by it.
       this.#announce({ ...this.#welcome, at: "" });
     } else {

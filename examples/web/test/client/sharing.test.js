@@ -206,6 +206,42 @@ for (const transport of WAYS) {
     await clock.until(() => presentTokens(server, transport).length === 4);
   });
 
+  test(`a new leader that names tokens which the server does not know any more asks nobody to connect again (${transport})`, async () => {
+    const { clock, server, tabs } = await open(transport, 4);
+    server.tokens.clear();
+    tabs[0].crash();
+    const left = tabs.slice(1);
+    await clock.until(() => left.every((tab) => tab.client.joined && server.tokens.has(tab.memory.get("cloudchat http://chat.test/ token") ?? "")));
+    await clock.advance(5000);
+    assert.ok(!left.some((tab) => tab.all("status").some(({ state }) => state === "waiting")));
+    assert.equal(presentTokens(server, transport).length, 3);
+  });
+
+  test(`on a new feed what waits to be posted is said once, behind the join (${transport})`, async () => {
+    const { clock, server, tabs } = await open(transport, 2);
+    const [leader, tab] = tabs;
+    const { fetch } = tab.platform;
+    let pass = () => {};
+    const gate = new Promise((resolve) => {
+      pass = () => resolve(undefined);
+    });
+    tab.platform.fetch = async (url, init) => {
+      if (init.body) await gate;
+      return fetch(url, init);
+    };
+    tab.say("a");
+    await settle();
+    tab.say("b");
+    await settle();
+    const before = server.requests.length;
+    leader.crash();
+    await settle();
+    pass();
+    await clock.until(same([tab], ["a", "b"]));
+    const posted = server.requests.slice(before).flatMap(({ body }) => body ?? []);
+    assert.deepEqual(posted.map(({ type, text }) => text ?? type), ["a", "join", "b"]);
+  });
+
   test(`a server that is killed and comes back finds all (${transport})`, async () => {
     const { clock, server, tabs } = await open(transport, 4);
     server.down();
