@@ -32,18 +32,33 @@ function transport() {
   return wanted === "ws" || wanted === "sse" || wanted === "poll" ? wanted : "auto";
 }
 
-/** With the page's next frame; a page that is hidden has none. @param {() => void} run */
+/** With the page's next frame, or without: a page that is hidden has none. @param {() => void} run */
 function soon(run) {
-  if (document.hidden) setTimeout(run, 50);
-  else requestAnimationFrame(run);
+  const timer = setTimeout(ready, 100);
+  const frame = requestAnimationFrame(ready);
+  function ready() {
+    clearTimeout(timer);
+    cancelAnimationFrame(frame);
+    run();
+  }
 }
 
-speak(closest(parameters.get("lang") || remembered("language") || navigator.language));
+/** Where the browser keeps nothing for us, a reload is a new beginning. */
+function tabStorage() {
+  try {
+    return sessionStorage;
+  } catch {
+    return null;
+  }
+}
+
+speak(closest(parameters.get("lang") || remembered("language"), navigator.languages));
 
 const server = serverAddress();
 const saved = `cloudchat state ${server.href}`;
 const store = new Store(soon);
-store.restore(sessionStorage, saved);
+const storage = tabStorage();
+if (storage) store.restore(storage, saved);
 const client = new Client({
   server,
   transport: transport(),
@@ -54,6 +69,6 @@ const client = new Client({
 store.connect(client);
 for (const element of document.querySelectorAll(".widget")) if (element instanceof Widget) element.attach(store);
 callForAttention(store);
-addEventListener("pagehide", () => store.save(sessionStorage, saved));
-if (!client.wanted) store.ask(true);
+if (storage) addEventListener("pagehide", () => store.save(storage, saved));
+if (!client.wanted) store.me.ask(true);
 client.start();

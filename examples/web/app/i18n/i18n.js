@@ -24,12 +24,17 @@ let plurals = new Intl.PluralRules(language);
 let moments = momentFormat();
 let days = dayFormat();
 
-export const LANGUAGES = /** @type {const} */ (["en", "ru"]);
-
 export const currentLanguage = () => language;
 
-/** @param {string} wanted @returns {string} the language that is spoken for it */
-export const closest = (wanted) => (/^ru\b/i.test(wanted) ? "ru" : "en");
+/**
+ * @param {string} wanted "" where the reader has not said
+ * @param {readonly string[]} understood by the reader, the best first
+ * @returns {string} the language to speak
+ */
+export function closest(wanted, understood) {
+  const spoken = [wanted, ...understood].map((one) => one.slice(0, 2).toLowerCase());
+  return spoken.find((one) => one in TEXTS) ?? "en";
+}
 
 /**
  * Speak `wanted` from now on, everywhere.

@@ -8,14 +8,15 @@
 // After a loss (`gap`) the lists are what the snapshot says and nothing older: what was redacted meanwhile must not
 // stay on somebody's screen. Older pages can be asked for again.
 //
-// Lists are Maps in order: messages and worklog by cursor, oldest first; participants by nickname; instances and the
-// operations under way by the instance's id (an instance has one operation at a time).
+// Lists are Maps in order: messages and worklog by cursor, oldest first; participants by nickname.
 
 import { hasSeen } from "./cursor.js";
+import { Instances } from "./instances.js";
+import { keyed } from "./keyed.js";
 
 /**
- * @import {Gap, Item, Snapshot, ChatEvent, InstanceEvent, ReceivedEvent, MessageEvent, Instance, Operation,
- *   Participant} from "../cloudchat/types.js"
+ * @import {ChatEvent, Gap, Instance, InstanceEvent, Item, MessageEvent, Operation, Participant, Snapshot}
+ *   from "../cloudchat/types.js"
  * @import {Loss} from "./types.js"
  */
 
@@ -42,16 +43,9 @@ export class Fold {
   participants = new Map();
   /** @type {Map<string, MessageEvent>} */
   messages = new Map();
-  /** @type {Map<string, Instance>} */
-  instances = new Map();
-  /** @type {Map<string, Operation>} */
-  operations = new Map();
-  /** Instances that are being created: not listed yet, but named. @type {Map<string, Instance>} */
-  coming = new Map();
+  instances = new Instances();
   /** @type {Map<string, InstanceEvent>} */
   worklog = new Map();
-  /** Instances whose last operation failed, with that failure. @type {Map<string, InstanceEvent>} */
-  failures = new Map();
   /** The last loss that the lists begin after. @type {Loss | null} */
   loss = null;
   /** Messages that were redacted and are not held: a page under way may still have their text. @type {Set<string>} */
@@ -135,18 +129,10 @@ export class Fold {
     this.cursor = cursor;
     this.participants = keyed(participants, (one) => one.nickname);
     this.messages = keyed(messages, (one) => one.cursor);
-    this.instances = keyed(instances, (one) => one.id);
-    this.operations = keyed(operations, (one) => one.instance);
+    this.instances.replace(instances, operations, worklog);
     this.worklog = keyed(worklog, (one) => one.cursor);
     this.loss = loss;
     this.redacted.clear();
-    this.coming.clear();
-    for (const { type, instance } of worklog)
-      if (type === "received" && !this.instances.has(instance.id) && this.operations.has(instance.id))
-        this.coming.set(instance.id, instance);
-    this.failures.clear();
-    // Only of what is listed: what could not be created some day is no news.
-    for (const event of worklog) if (this.instances.has(event.instance.id)) this.#noteFailure(event);
     for (const list of LISTS) this.#touch(list);
   }
 
@@ -173,10 +159,7 @@ export class Fold {
         this.worklog.set(event.cursor, event);
         this.#touch("worklog", event.cursor);
         this.#bound("worklog");
-        this.#noteFailure(event);
-        if (event.type === "received") this.#begin(event);
-        else this.#end(event);
-        this.#touch("instances", event.instance.id);
+        for (const id of this.instances.apply(event)) this.#touch("instances", id);
     }
   }
 
@@ -186,43 +169,11 @@ export class Fold {
     if (known) {
       this.messages.set(cursor, withoutText(known));
       this.#touch("messages", cursor);
-    } else this.redacted.add(cursor);
-  }
-
-  /** @param {ReceivedEvent} event */
-  #begin({ instance, operation, by }) {
-    const { id, command, received_at, expected } = operation;
-    /** @type {Operation} */
-    const view = { id, command, instance: instance.id, by, done: false, received_at };
-    if (expected !== undefined) view.expected = expected;
-    this.operations.set(instance.id, view);
-    if (this.instances.has(instance.id)) this.instances.set(instance.id, { ...instance, operation });
-    else this.coming.set(instance.id, instance);
-  }
-
-  /** @param {InstanceEvent} event */
-  #end({ instance }) {
-    this.operations.delete(instance.id);
-    this.coming.delete(instance.id);
-    if (instance.state === undefined) this.instances.delete(instance.id);
-    else this.instances.set(instance.id, instance);
-  }
-
-  /** @param {InstanceEvent} event */
-  #noteFailure(event) {
-    const { id, state } = event.instance;
-    this.failures.delete(id);
-    if (event.type !== "failed") return;
-    // Of instances that never came to be only the last is kept: nothing else would ever clear them away.
-    if (state === undefined)
-      for (const [other, failure] of this.failures)
-        if (failure.instance.state === undefined) this.forgetFailure(other);
-    this.failures.set(id, event);
-  }
-
-  /** @param {string} instance */
-  forgetFailure(instance) {
-    if (this.failures.delete(instance)) this.#touch("instances", instance);
+    } else {
+      this.redacted.add(cursor);
+      // One page is under way at a time, and not for long: the newest are enough.
+      for (const oldest of this.redacted) if (this.redacted.size > HELD) this.redacted.delete(oldest);
+    }
   }
 
   /**
@@ -263,14 +214,4 @@ export class Fold {
  */
 export function withoutText(message) {
   return { ...message, text: "", redacted: true };
-}
-
-/**
- * @template T
- * @param {readonly T[]} items
- * @param {(item: T) => string} key
- * @returns {Map<string, T>}
- */
-export function keyed(items, key) {
-  return new Map(items.map((item) => [key(item), item]));
 }

@@ -1,20 +1,26 @@
-// The local echo: what we said and the feed has not shown yet.
+// What we say: the local echo, which is what the feed has not shown yet, and which messages are ours.
 //
 // Theory of operation. A message is shown as pending from when it is written, and goes when the feed shows it: the event
 // carries the command's id as `ref`. The answer may come before the event or after it, so an accepted message stays
 // until the feed has reached the cursor in the answer. A snapshot settles it too: what was accepted is in there, or in
 // the history before it. A refused message stays with its reason until it is tried again or given up, and one whose
 // outcome nobody knows any more says so.
+//
+// A message is ours when its event carries the `ref` of one that we wait for under our own nickname, or when the answer
+// to our command names its cursor. The nickname alone would not do: somebody else may have had it before us.
 
 import { hasSeen } from "./cursor.js";
-import { keyed } from "./fold.js";
+import { keyed } from "./keyed.js";
+import { troubleOf } from "./trouble.js";
 
-/** @import {Command} from "../cloudchat/types.js" */
-/** @import {Trouble, Unsent} from "./types.js" */
+/** @import {Command, MessageEvent, Reply} from "../cloudchat/types.js" */
+/** @import {ClientPort, Trouble, Unsent} from "./types.js" */
 
 export class Outbox {
   /** By `ref`, in the order of writing. @type {Map<string, Unsent>} */
   unsent = new Map();
+  /** Cursors of our own messages. @type {Set<string>} */
+  own = new Set();
   #touch;
 
   /** @param {(list: string, key?: string) => void} touch told of every change */
@@ -22,13 +28,30 @@ export class Outbox {
     this.#touch = touch;
   }
 
+  /**
+   * @param {ClientPort} client
+   * @param {string} text
+   * @param {string} at now, RFC 3339
+   */
+  say(client, text, at) {
+    const ref = client.newId();
+    this.#put({ ref, text, at, state: "pending" });
+    // What the server answers comes as `answered`, also to what was sent before a reload.
+    client.execute({ type: "say", id: ref, text }).catch((error) => {
+      if (this.unsent.get(ref)?.state !== "pending") return;
+      const trouble = troubleOf(error);
+      const known = trouble.code !== "uncertain" && trouble.code !== "ended";
+      this.fail(ref, known ? "failed" : "uncertain", trouble);
+    });
+  }
+
   /** @param {Unsent} unsent */
-  put(unsent) {
+  #put(unsent) {
     this.unsent.set(unsent.ref, unsent);
     this.#touch("unsent", unsent.ref);
   }
 
-  /** @param {string} ref @returns {Unsent | undefined} what was given up, or shown by the feed */
+  /** @param {string} ref @returns {Unsent | undefined} what is given up, or shown by the feed */
   take(ref) {
     const unsent = this.unsent.get(ref);
     if (this.unsent.delete(ref)) this.#touch("unsent", ref);
@@ -36,16 +59,32 @@ export class Outbox {
   }
 
   /**
-   * The server has accepted it, at `cursor`; the feed stands at `here`.
+   * The feed shows a message.
+   * @param {MessageEvent} message
+   * @param {string} nickname ours
+   * @returns {boolean} whether it is the one that we wait for
+   */
+  isEcho(message, nickname) {
+    if (message.ref === undefined || message.nickname !== nickname || !this.take(message.ref)) return false;
+    this.own.add(message.cursor);
+    return true;
+  }
+
+  /**
+   * The server has answered; the feed stands at `here`.
    * @param {string} ref
-   * @param {string} cursor
+   * @param {Reply} reply
    * @param {string} here
    */
-  accept(ref, cursor, here) {
+  answer(ref, reply, here) {
+    if (reply.type === "error") return this.fail(ref, "failed", troubleOf(reply));
+    const { cursor } = reply;
     const unsent = this.unsent.get(ref);
-    if (!unsent) return;
     if (hasSeen(here, cursor)) this.take(ref);
-    else this.unsent.set(ref, { ...unsent, accepted: cursor });
+    else if (unsent) this.unsent.set(ref, { ...unsent, accepted: cursor });
+    if (this.own.has(cursor)) return;
+    this.own.add(cursor);
+    this.#touch("messages", cursor);
   }
 
   /**
@@ -55,7 +94,14 @@ export class Outbox {
    */
   fail(ref, state, trouble) {
     const unsent = this.unsent.get(ref);
-    if (unsent) this.put({ ...unsent, state, trouble });
+    if (unsent) this.#put({ ...unsent, state, trouble });
+  }
+
+  /** This tab is a copy of another, which goes on: what was ours is the other's. */
+  disown() {
+    this.own.clear();
+    for (const ref of this.unsent.keys()) this.take(ref);
+    this.#touch("messages");
   }
 
   /** A snapshot has replaced all that was known. */
@@ -76,7 +122,7 @@ export class Outbox {
     this.unsent = keyed(ours, (one) => one.ref);
     for (const command of unanswered)
       if (command.type === "say" && !this.unsent.has(command.id))
-        this.put({ ref: command.id, text: command.text, at: now, state: "pending" });
+        this.#put({ ref: command.id, text: command.text, at: now, state: "pending" });
     this.#touch("unsent");
   }
 }

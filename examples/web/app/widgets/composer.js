@@ -24,13 +24,13 @@ export class Composer extends Widget {
       event.preventDefault();
       this.#send();
     });
-    this.find(".join").addEventListener("click", () => this.store.ask(true));
+    this.find(".join").addEventListener("click", () => this.store.me.ask(true));
     this.#written();
   }
 
   /** @param {Changes} _changes */
   update(_changes) {
-    const inside = this.store.nickname !== "";
+    const inside = this.store.me.nickname !== "";
     this.find("form").hidden = !inside;
     this.find(".join").hidden = inside;
     // Where the focus is on nothing, or still in the dialog that has just been closed, one may write at once.

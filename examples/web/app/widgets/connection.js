@@ -11,7 +11,7 @@ export class Connection extends Widget {
 
   /** */
   prepare() {
-    this.find(".now").addEventListener("click", () => this.store.client.reconnect());
+    this.find(".now").addEventListener("click", () => this.store.reconnect());
     this.find(".reload").addEventListener("click", () => location.reload());
     this.find(".dismiss").addEventListener("click", () => this.store.dismissLoss());
   }

@@ -29,7 +29,7 @@ export class Menu extends Widget {
 
   /** @param {Changes} _changes */
   update(_changes) {
-    const { nickname } = this.store;
+    const { nickname } = this.store.me;
     write(this.find(".as"), nickname ? "menu.as" : "menu.out");
     this.find(".own-name").textContent = nickname;
     this.find("[data-action=leave]").hidden = !nickname;
@@ -57,8 +57,8 @@ export class Menu extends Widget {
     const action = meant(target, "button")?.dataset.action;
     if (!action) return;
     this.#panel.hidePopover();
-    if (action === "nickname") this.store.ask(true);
-    else if (action === "leave" && (await confirmed("leave", this.store.nickname))) void this.store.leave();
+    if (action === "nickname") this.store.me.ask(true);
+    else if (action === "leave" && (await confirmed("leave", this.store.me.nickname))) void this.store.me.leave();
   }
 
   /** @param {EventTarget | null} target */

@@ -58,7 +58,10 @@ export class Messages extends Widget {
     this.find(".empty").hidden = this.#view.entries.size > 0;
     // The focused button may have gone with what it was for.
     if (focused && !log.contains(document.activeElement)) log.focus({ preventScroll: true });
-    if (begins && reading) this.#view.toPlace(reading);
+    if (begins && reading) {
+      this.store.reading = "";
+      this.#view.toPlace(reading);
+    }
     this.#moved();
   }
 

@@ -6,12 +6,13 @@ import { meant, Widget } from "./widget.js";
 /** @import {Changes, Trouble} from "../store/types.js" */
 
 export class Nickname extends Widget {
-  static lists = ["asking"];
+  static lists = ["me"];
   /** @type {HTMLDialogElement} */
   #dialog = /** @type {any} */ (null);
   /** @type {HTMLInputElement} */
   #field = /** @type {any} */ (null);
-  #busy = false;
+  /** Counts what was tried: where several answers come, the last one counts. */
+  #tries = 0;
 
   /** */
   prepare() {
@@ -26,15 +27,15 @@ export class Nickname extends Widget {
       if (chosen) void this.#join(chosen);
     });
     this.find(".cancel").addEventListener("click", () => this.#dialog.close());
-    this.#dialog.addEventListener("close", () => this.store.ask(false));
+    this.#dialog.addEventListener("close", () => this.store.me.ask(false));
   }
 
   /** @param {Changes} _changes */
   update(_changes) {
-    if (!this.store.asking) this.#dialog.close();
+    if (!this.store.me.asking) this.#dialog.close();
     else if (!this.#dialog.open) {
-      this.#field.value = this.store.nickname || this.store.lastNickname;
-      this.#explain(this.store.lost);
+      this.#field.value = this.store.me.nickname || this.store.me.last;
+      this.#explain(this.store.me.lost);
       this.#dialog.showModal();
       this.#field.select();
     }
@@ -42,9 +43,10 @@ export class Nickname extends Widget {
 
   /** @param {string} nickname */
   async #join(nickname) {
-    if (this.#busy) return;
+    const tried = (this.#tries += 1);
     this.#setBusy(true);
-    const trouble = await this.store.join(nickname);
+    const trouble = await this.store.me.join(nickname);
+    if (tried !== this.#tries) return;
     this.#setBusy(false);
     if (!trouble) return this.#dialog.close();
     this.#field.value = nickname;
@@ -55,7 +57,6 @@ export class Nickname extends Widget {
 
   /** @param {boolean} busy */
   #setBusy(busy) {
-    this.#busy = busy;
     const button = this.find("[type=submit]");
     button.ariaDisabled = String(busy);
     button.ariaBusy = String(busy);

@@ -17,8 +17,8 @@ export class Participants extends Widget {
     const touched = new Set(changes.get("participants") ?? []);
     const everything = changes.get("participants") === null;
     if (everything) for (const name of [...this.#items.keys(), ...this.store.participants.keys()]) touched.add(name);
-    if (this.#you !== this.store.nickname) touched.add(this.#you).add(this.store.nickname);
-    this.#you = this.store.nickname;
+    if (this.#you !== this.store.me.nickname) touched.add(this.#you).add(this.store.me.nickname);
+    this.#you = this.store.me.nickname;
     for (const nickname of touched) this.#show(nickname);
     if (everything) this.find("ul").append(...this.#inOrder());
     this.find(".count").textContent = String(this.store.participants.size);
@@ -36,7 +36,7 @@ export class Participants extends Widget {
       old?.remove();
       return;
     }
-    const own = nickname === this.store.nickname;
+    const own = nickname === this.store.me.nickname;
     const item = copy(own ? "participant-you" : "participant");
     const avatar = part(item, ".avatar");
     avatar.dataset.initial = initialOf(nickname);

@@ -13,8 +13,8 @@ function shown(fold) {
     cursor: fold.cursor,
     participants: [...fold.participants.values()],
     messages: [...fold.messages.values()].slice(-50),
-    instances: [...fold.instances.values()],
-    operations: [...fold.operations.values()],
+    instances: [...fold.instances.listed.values()],
+    operations: [...fold.instances.operations.values()],
     worklog: [...fold.worklog.values()].slice(-50),
   };
 }
@@ -141,5 +141,5 @@ test("of failures the last of each listed instance is known, and of what was nev
   failed(1, "a", "running");
   failed(2, "b");
   failed(3, "c");
-  assert.deepEqual([...fold.failures.keys()], ["a", "c"]);
+  assert.deepEqual([...fold.instances.failures.keys()], ["a", "c"]);
 });

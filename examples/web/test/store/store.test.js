@@ -216,7 +216,7 @@ test("a tab that is a copy owns nothing of the original", () => {
   renewed.say({ type: "nickname_lost", refusal: { type: "error", id: null, code: "duplicated", detail: "" } });
   assert.ok(!copy.isOwn(message(1)));
   assert.equal(copy.unsent.size, 0);
-  assert.ok(copy.asking, "it needs a nickname of its own");
+  assert.ok(copy.me.asking, "it needs a nickname of its own");
 });
 
 test("where there is little room the newest part is saved, and where there is none nothing stays", () => {
