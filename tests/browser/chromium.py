@@ -66,13 +66,18 @@ class Reporting:
             await self._news.wait()
 
 
+def program() -> str:
+    """Return where Chromium is. Where it is not, skip the test; where all is to be shown, fail."""
+    path = shutil.which("chromium")
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no chromium")
+    return str(path)
+
+
 @asynccontextmanager
 async def chromium(url: str, profile: Path) -> AsyncIterator[None]:
     """A browser that has `url` open, with a fresh profile."""
-    program = shutil.which("chromium")
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no chromium")
-    command = [str(program), *FLAGS, f"--user-data-dir={profile}", url]
+    command = [program(), *FLAGS, f"--user-data-dir={profile}", url]
     run = partial(trio.run_process, check=False, stdout=DEVNULL, stderr=DEVNULL)
     async with trio.open_nursery() as nursery:
         process = await nursery.start(run, command)

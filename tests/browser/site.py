@@ -1,0 +1,126 @@
+"""A real `cloudchat serve` that a browser uses, and that can be killed under its pages."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from tests.cli.program import PATIENCE, Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Site:
+    """A server on a port that stays the same over restarts, with a log in a file."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self._directory, self._logs = directory, 0
+        self._options = options
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._beginning = ""
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        self._server = Server(
+            *("--log", f"sqlite:{self._directory}/{self._logs}.sqlite"),
+            *("--limit", "commands_per_second=0", "--limit", "requests_per_second=0"),
+            *self._options,
+            port=self.port,
+        )
+        self._beginning = self._beginning or self.get("/v1/poll?wait=0")["cursor"]
+
+    def forget(self) -> None:
+        """Let the next start find an empty log."""
+        self._logs += 1
+        self._beginning = ""
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self.stop(signal.SIGKILL)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it, kindly."""
+        self._server.signal(how)
+        self._server.ended()
+        self._server.__exit__(None, None, None)
+
+    # -- what others do, and see, by plain HTTP
+
+    def get(self, path: str) -> Any:
+        """Return a resource."""
+        return httpx.get(self.url + path, timeout=PATIENCE).raise_for_status().json()
+
+    def command(self, *commands: dict[str, str]) -> list[dict[str, Any]]:
+        """Give commands as somebody who has not joined; return the answers."""
+        answers: list[dict[str, Any]] = (
+            httpx.post(
+                f"{self.url}/v1/commands",
+                json=[{"id": secrets.token_hex(8), **command} for command in commands],
+                headers={"Cloudchat-Token": secrets.token_urlsafe(24)},
+                timeout=PATIENCE,
+            )
+            .raise_for_status()
+            .json()
+        )
+        assert all(answer["type"] == "ack" for answer in answers), answers
+        return answers
+
+    def say(self, *texts: str, nickname: str = "Bot") -> None:
+        """Speak as a script that is not among the participants."""
+        self.command(*({"type": "say", "text": text, "nickname": nickname} for text in texts))
+
+    def create(self, name: str) -> str:
+        """Create an instance and wait until it is there; return its id."""
+        (ack,) = self.command({"type": "create", "name": name})
+        instance: str = ack["instance"]["id"]
+        cursor, created = ack["cursor"], False
+        while not created:
+            page = self.get(f"/v1/poll?after={cursor}&wait=20")
+            cursor = page["cursor"]
+            created = any(
+                frame["type"] == "created" and frame["instance"]["id"] == instance
+                for frame in page["frames"]
+            )
+        return instance
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return every event of the log."""
+        cursor, events = self._beginning, list[dict[str, Any]]()
+        while frames := (page := self.get(f"/v1/poll?after={cursor}&wait=0"))["frames"]:
+            assert all(frame["type"] != "gap" for frame in frames), "the log was kept"
+            events += [frame for frame in frames if "at" in frame and frame["type"] != "heartbeat"]
+            cursor = page["cursor"]
+        return events
+
+    def comings_and_goings(self) -> list[tuple[str, str]]:
+        """Return who joined and left so far, in order."""
+        return [
+            (event["type"], event["nickname"])
+            for event in self.events()
+            if event["type"] in {"joined", "left"}
+        ]
+
+
+def free_port() -> int:
+    """Return a port that no outgoing connection is given.
+
+    Between two lives of a server its pages call at a port where nobody listens. Were that one of the ports that the
+    system gives to callers, a call could be connected to itself, and the server could not come back.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("there is no free port")

@@ -1,0 +1,108 @@
+"""Reading: older history, new messages while one reads elsewhere, and what was not yet read."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from tests.browser.person import People, Person
+    from tests.browser.site import Site
+
+AT_BOTTOM = "log => log.scrollHeight - log.clientHeight - log.scrollTop < 2"
+TO_TOP = "log => { log.scrollTop = 0 }"
+
+
+def at_bottom(person: Person) -> None:
+    """Wait until the newest message is in view."""
+    person.page.wait_for_function(
+        f"() => ({AT_BOTTOM})(document.querySelector('cc-messages [role=log]'))"
+    )
+
+
+def texts(first: int, last: int) -> list[str]:
+    return [f"message {number:03}" for number in range(first, last)]
+
+
+def test_the_newest_messages_are_in_view_and_stay_so(site: Site, people: People) -> None:
+    site.say(*texts(0, 40))
+    alexandra = people.join("Alexandra", site.url)
+    expect(alexandra.message("message 039")).to_be_in_viewport()
+    site.say(*texts(40, 45))
+    expect(alexandra.message("message 044")).to_be_in_viewport()
+    at_bottom(alexandra)
+    alexandra.say("mine")
+    expect(alexandra.message("mine")).to_be_in_viewport()
+
+
+def test_older_history_comes_as_one_scrolls_up_and_the_place_is_kept(
+    site: Site, people: People
+) -> None:
+    site.say(*texts(0, 90))
+    site.say(*texts(90, 170))
+    alexandra = people.join("Alexandra", site.url)
+    expect(alexandra.message("message 169")).to_be_in_viewport()
+    expect(alexandra.message("message 119")).to_have_count(0)
+    alexandra.chat.evaluate(TO_TOP)
+    expect(alexandra.message("message 119")).to_have_count(1)
+    # What one was reading is still in view, although there is more above it now.
+    expect(alexandra.message("message 120")).to_be_in_viewport()
+    while alexandra.message("message 000").count() == 0:
+        first = alexandra.texts.first.text_content()
+        alexandra.chat.evaluate(TO_TOP)
+        alexandra.page.wait_for_function(
+            """first => document.querySelector("cc-messages article.message .text").textContent !== first""",
+            arg=first,
+        )
+    alexandra.chat.evaluate(TO_TOP)
+    expect(alexandra.message("message 000")).to_be_in_viewport()
+    shown = alexandra.texts.all_text_contents()
+    assert shown == texts(int(shown[0][-3:]), int(shown[0][-3:]) + len(shown)), "in order, and once"
+
+
+def test_who_reads_further_up_is_told_of_what_is_new_and_not_moved(
+    site: Site, people: People
+) -> None:
+    site.say(*texts(0, 45))
+    alexandra = people.join("Alexandra", site.url)
+    expect(alexandra.message("message 044")).to_be_in_viewport()
+    button = alexandra.page.locator("cc-messages .new-messages")
+    expect(button).to_be_hidden()
+    alexandra.chat.hover()
+    alexandra.page.mouse.wheel(0, -600)
+    expect(alexandra.message("message 044")).not_to_be_in_viewport()
+    place = alexandra.chat.evaluate("log => log.scrollTop")
+    site.say("news 1", "news 2", "news 3")
+    expect(button).to_be_visible()
+    expect(button).to_have_text("3 new")
+    assert alexandra.chat.evaluate("log => log.scrollTop") == place
+    button.click()
+    expect(alexandra.message("news 3")).to_be_in_viewport()
+    expect(button).to_be_hidden()
+
+
+def test_the_title_counts_what_came_while_nobody_looked(site: Site, people: People) -> None:
+    alexandra = people.join("Alexandra", site.url)
+    title = alexandra.page.title()
+    hide(alexandra, hidden=True)
+    site.say("one", "two")
+    expect(alexandra.page).to_have_title(re.compile(r"\(2\)"))
+    hide(alexandra, hidden=False)
+    expect(alexandra.page).to_have_title(title)
+
+
+def hide(person: Person, *, hidden: bool) -> None:
+    """Let the page believe that its tab went to the background, which a headless browser's never do."""
+    person.page.evaluate(
+        """hidden => {
+      Object.defineProperty(document, "visibilityState",
+        {configurable: true, get: () => hidden ? "hidden" : "visible"});
+      Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+      document.hasFocus = () => !hidden;
+      document.dispatchEvent(new Event("visibilitychange", {bubbles: true}));
+      window.dispatchEvent(new Event(hidden ? "blur" : "focus"));
+    }""",
+        hidden,
+    )
