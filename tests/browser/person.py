@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route
 
 NETWORK = re.compile(r"^Failed to load resource: |^WebSocket connection to .* failed")
 """What a browser reports, as an error of the page, of a network that failed."""
@@ -55,6 +56,12 @@ class Person:
         for text in texts:
             self.composer.fill(text)
             self.composer.press("Enter")
+
+    def remove(self, text: str) -> None:
+        """Take a message of one's own back."""
+        self.message(text).hover()
+        self.message(text).get_by_role("button", name="Remove").click()
+        self.page.locator("dialog.confirm").get_by_role("button", name="Remove").click()
 
     def create(self, name: str = "") -> None:
         """Ask for a new instance."""
@@ -110,6 +117,21 @@ class Person:
                 expect(self.message(text).locator(".head")).to_contain_text(who)
 
 
+def refuse_commands(person: Person) -> None:
+    """Let the network answer each command of a page that is not on a WebSocket as `forbidden`."""
+
+    def refuse(route: Route) -> None:
+        commands = json.loads(route.request.post_data or "")
+        route.fulfill(
+            json=[
+                {"type": "error", "id": command["id"], "code": "forbidden", "detail": "No."}
+                for command in commands
+            ]
+        )
+
+    person.page.route("**/v1/commands", refuse)
+
+
 class People:
     """Everybody with a browser in one test. What their pages report as errors is an error of the test."""
 
@@ -140,10 +162,13 @@ class People:
         transport: str = "auto",
         *,
         within: BrowserContext | None = None,
+        clock: bool = False,
         **options: Any,
     ) -> Person:
-        """Open a page, in a browser of its own or as another tab."""
+        """Open a page, in a browser of its own or as another tab; with a `clock` that the test may move on."""
         page = (within or self.browser(**options)).new_page()
+        if clock:
+            page.clock.install()
         page.goto(url if transport == "auto" else f"{url}/?transport={transport}")
         return Person(page)
 

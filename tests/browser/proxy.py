@@ -59,16 +59,15 @@ class Proxy:
 
     def refuse_upgrades(self) -> None:
         """Answer new requests for a WebSocket with 403."""
-        with self._news:
-            self._refusing = True
+        self._become(refusing=True)
 
     def mend(self) -> None:
         """Hand everything on again, what was held back first."""
         self._become()
 
-    def _become(self, *, stalled: bool = False, down: bool = False) -> None:
+    def _become(self, *, stalled: bool = False, down: bool = False, refusing: bool = False) -> None:
         with self._news:
-            self._stalled, self._down = stalled, down
+            self._stalled, self._down, self._refusing = stalled, down, refusing
             self._news.notify_all()
 
     def _start(self, run: object, *arguments: object) -> None:

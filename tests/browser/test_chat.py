@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.person import refuse_commands
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Route
+    from playwright.sync_api import Locator
 
     from tests.browser.conftest import Behind
     from tests.browser.person import People
@@ -220,13 +221,7 @@ def test_what_one_says_is_there_at_once_and_then_delivered(
 
 def test_what_could_not_be_said_says_so_and_is_tried_again(site: Site, people: People) -> None:
     alexandra = people.join("Alexandra", site.url, "poll")
-
-    def refuse(route: Route) -> None:
-        (command,) = (posted := json.loads(route.request.post_data or "")) or [posted]
-        refusal = {"type": "error", "code": "forbidden", "detail": "", "id": command["id"]}
-        route.fulfill(json=[refusal])
-
-    alexandra.page.route("**/v1/commands", refuse)
+    refuse_commands(alexandra)
     alexandra.say("hear me")
     expect(alexandra.message("hear me")).to_have_class(re.compile(r"\bfailed\b"))
     expect(alexandra.message("hear me")).to_contain_text("Not sent: You may not do this.")
@@ -235,6 +230,30 @@ def test_what_could_not_be_said_says_so_and_is_tried_again(site: Site, people: P
     alexandra.sees("hear me")
     expect(alexandra.messages).to_have_count(1)
     expect(alexandra.message("hear me")).not_to_have_class(re.compile(r"\bfailed\b"))
+
+
+def test_who_takes_a_message_back_takes_it_from_everybody(site: Site, people: People) -> None:
+    alexandra = people.join("Alexandra", site.url)
+    boris = people.join("Boris", site.url)
+    alexandra.say("oops", "and this stays")
+    boris.sees("oops", "and this stays")
+    expect(boris.page.get_by_role("button", name="Remove")).to_have_count(0)
+    alexandra.remove("oops")
+    for person in (alexandra, boris, people.join("Carla", site.url)):
+        expect(person.texts).to_have_text(["This message was removed", "and this stays"])
+
+
+def test_who_only_looks_around_reads_and_may_join_later(site: Site, people: People) -> None:
+    site.say("for everybody")
+    guest = people.open(site.url)
+    guest.dialog.get_by_role("button", name="Just look around").click()
+    guest.sees("for everybody")
+    expect(guest.composer).to_be_hidden()
+    assert site.get("/v1/participants") == []
+    guest.page.get_by_role("button", name="Join the chat").first.click()
+    guest.join("Alexandra")
+    guest.say("here I am")
+    guest.sees("here I am")
 
 
 def test_addresses_are_links_that_tell_nothing_of_where_they_were(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Route
+
     from tests.browser.person import People, Person
     from tests.browser.site import Site
 
@@ -83,6 +85,29 @@ def test_who_reads_further_up_is_told_of_what_is_new_and_not_moved(
     expect(button).to_be_hidden()
 
 
+def test_each_day_has_a_line_before_its_first_message(site: Site, people: People) -> None:
+    site.say("three days ago", "also then", "today")
+    alexandra = people.open("about:blank", timezone_id="Asia/Tokyo")
+
+    def age(route: Route) -> None:
+        answer = route.fetch()
+        page = answer.json()
+        for frame in page["frames"]:
+            for message in frame.get("messages", [])[:2]:
+                message["at"] = "2019-03-20T14:10:00.000Z"
+        route.fulfill(response=answer, json=page)
+
+    alexandra.page.route("**/v1/poll**", age)
+    alexandra.page.goto(f"{site.url}/?transport=poll")
+    alexandra.join("Alexandra")
+    order = "log => [...log.querySelectorAll('.message, .day')].map(one => one.matches('.day'))"
+    expect(alexandra.texts).to_have_count(3)
+    assert alexandra.chat.evaluate(order) == [True, False, False, True, False]
+    expect(alexandra.chat.locator(".day").first).to_contain_text("2019")
+    # Times are those of where the reader is.
+    expect(alexandra.message("also then").locator(".head")).to_have_text("Bot, 23:10 20.03.2019")
+
+
 def test_the_title_counts_what_came_while_nobody_looked(site: Site, people: People) -> None:
     alexandra = people.join("Alexandra", site.url)
     title = alexandra.page.title()
@@ -91,6 +116,34 @@ def test_the_title_counts_what_came_while_nobody_looked(site: Site, people: Peop
     expect(alexandra.page).to_have_title(re.compile(r"\(2\)"))
     hide(alexandra, hidden=False)
     expect(alexandra.page).to_have_title(title)
+
+
+def test_who_asked_for_it_is_notified_of_what_came_while_nobody_looked(
+    site: Site, people: People
+) -> None:
+    alexandra = people.open("about:blank")
+    # A headless browser has nowhere to show one.
+    alexandra.page.add_init_script("""
+      window.notified = [];
+      window.Notification = class extends EventTarget {
+        static permission = "default";
+        static async requestPermission() { return this.permission = "granted"; }
+        constructor(title, {body}) { super(); window.notified.push([title, body]); }
+      };""")
+    alexandra.page.goto(site.url)
+    alexandra.join("Alexandra")
+    hide(alexandra, hidden=True)
+    site.say("unasked for")
+    expect(alexandra.page).to_have_title(re.compile(r"\(1\)"))
+    hide(alexandra, hidden=False)
+    alexandra.open_menu()
+    alexandra.page.get_by_label("Notify me of new messages").check()
+    site.say("while I look")
+    alexandra.sees("while I look")
+    hide(alexandra, hidden=True)
+    site.say("news", nickname="Boris")
+    alexandra.page.wait_for_function("() => window.notified.length")
+    assert alexandra.page.evaluate("() => window.notified") == [["Boris", "news"]]
 
 
 def hide(person: Person, *, hidden: bool) -> None:
