@@ -69,6 +69,10 @@ FACTS = {
         b"data: 1\r\rdata: 2\r\n\r\ndata: 3\n\n",
         [("message", "1", ""), ("message", "2", ""), ("message", "3", "")],
     ),
+    "an LF after CRLF is an empty line": (
+        b"data: 1\r\n\ndata: 2\n\n",
+        [("message", "1", ""), ("message", "2", "")],
+    ),
     "a byte order mark is skipped once": (
         b"\xef\xbb\xbf\xef\xbb\xbfdata: 1\n\xef\xbb\xbfdata: 2\ndata: 3\n\n",
         [("message", "3", "")],

@@ -60,8 +60,7 @@ class EventStreamParser:
         # A CR ends a line at once; the LF that may follow it in the next piece belongs to it.
         if self._after_cr and text.startswith("\n"):
             text = text[1:]
-        if text:
-            self._after_cr = text.endswith("\r")
+        self._after_cr = text.endswith("\r")
         text = self._text + text
         start = 0
         for end in _LINE_END.finditer(text):
