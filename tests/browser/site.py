@@ -51,6 +51,8 @@ class Site:
         self._server.signal(how)
         self._server.ended()
         self._server.__exit__(None, None, None)
+        errors = self._server.errors
+        assert not any("Traceback" in line for line in errors), "\n".join(errors)
 
     # -- what others do, and see, by plain HTTP
 
