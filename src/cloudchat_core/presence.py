@@ -37,6 +37,7 @@ class Presence:
         self._until: dict[str, int] = {}
         self._ending: dict[str, Ending] = {}
         self._held: dict[str, int] = {}
+        self._away: set[str] = set()
 
     def opened(self, scope: str, feed: str) -> str | None:
         """A feed of the participation is open. Returns the feed that has to end for it: the oldest of too many."""
@@ -66,11 +67,25 @@ class Presence:
             self._leaves(scope, held, "lost")
 
     def away(self, scope: str, now: int) -> tuple[str, ...]:
-        """The page of the participation goes away. Returns its feeds, which are its own no more."""
+        """The page of the participation goes away. Returns its feeds, which are its own no more.
+
+        Until it is `back`, no feed is: one that other pages share may still name it, or have been on its way.
+        """
+        self._away.add(scope)
         feeds = self._feeds.pop(scope, {})
         self._held.pop(scope, None)
         self._leaves(scope, now + min(self._grace, AWAY), "away")
         return tuple(feeds)
+
+    def is_away(self, scope: str) -> bool:
+        """Tell whether the page of the participation went away, and no other has come back."""
+        return scope in self._away
+
+    def back(self, scope: str) -> bool:
+        """The participation has joined again, or has left; tell whether it was away."""
+        was = scope in self._away
+        self._away.discard(scope)
+        return was
 
     def hold(self, scope: str, now: int, least: int) -> None:
         """Let a feed count as open for the longer of grace and `least` (ms): a poll's, or one that is on its way.

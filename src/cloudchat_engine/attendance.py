@@ -15,13 +15,14 @@ TOO_MANY_FEEDS = 4001
 
 
 class _OpenFeed:
-    """How to end a feed (with a close code), and the participations it serves."""
+    """How to end a feed (with a close code), the participations it serves, and those that it would if they came back."""
 
-    __slots__ = ("end", "scopes")
+    __slots__ = ("away", "end", "scopes")
 
     def __init__(self, end: Callable[[int], None]) -> None:
         self.end = end
         self.scopes: set[str] = set()
+        self.away: frozenset[str] = frozenset()
 
 
 class Attendance:
@@ -36,9 +37,12 @@ class Attendance:
 
     def open(self, feed: str, end: Callable[[int], None], scopes: Iterable[str]) -> None:
         """A feed is open and serves these participations."""
-        self._feeds[feed] = _OpenFeed(end)
+        opened = self._feeds[feed] = _OpenFeed(end)
         for scope in scopes:
-            self._attach(scope, feed)
+            if self._presence.is_away(scope):
+                opened.away |= {scope}
+            else:
+                self._attach(scope, feed)
 
     def close(self, feed: str, ending: Ending, held: int = 0) -> None:
         """A feed has ended; participations that have no other are given their grace.
@@ -67,7 +71,7 @@ class Attendance:
         def follow(reply: Reply) -> None:
             if isinstance(reply, Ack):
                 if isinstance(command, Join):
-                    self._attach(caller.scope, command.feed or "")
+                    self._come(caller.scope, command.feed or "")
                 else:
                     self._detach(caller.scope)
             answer(reply)
@@ -78,6 +82,19 @@ class Attendance:
         """Keep a participation without a feed for the longer of grace and `least` (ms)."""
         self._presence.hold(scope, self._now(), least)
         self._arm(self._presence.deadline_of(scope))
+
+    def departed(self, scope: str) -> None:
+        """The participation has left; nothing is to be remembered of it."""
+        self._presence.back(scope)
+
+    def _come(self, scope: str, feed: str) -> None:
+        if self._presence.back(scope):
+            # A page that was loaded again may have opened its feed before it joined.
+            for name, known in self._feeds.items():
+                if scope in known.away:
+                    known.away -= {scope}
+                    self._attach(scope, name)
+        self._attach(scope, feed)
 
     def _detach(self, scope: str) -> None:
         for feed in self._presence.away(scope, self._now()):

@@ -334,10 +334,16 @@ class Node:
             now = self.now()
             for scope, reason in self._presence.due(now):
                 if self._tasks is not None and self.state.present(scope):
-                    self._tasks.start_soon(self._insist, Depart(scope, reason))
+                    self._tasks.start_soon(self._depart, scope, reason)
+                else:
+                    self._attendance.departed(scope)
             deadline = next_deadline(self.state, self.limits)
             if deadline is not None and deadline <= now:
                 await self._insist(Tick())
+
+    async def _depart(self, scope: str, reason: str) -> None:
+        await self._insist(Depart(scope, reason))
+        self._attendance.departed(scope)
 
     async def _ring(self, deadline: int) -> None:
         await self._time.wait_until(deadline)

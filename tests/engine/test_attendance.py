@@ -93,6 +93,38 @@ async def test_a_page_that_goes_away_is_gone_after_two_seconds_though_its_feed_s
         assert reasons(await contents(world.log)) == ["disconnected"]
 
 
+async def test_a_feed_that_names_a_page_which_went_away_does_not_bring_it_back() -> None:
+    world = World()
+    async with world.running() as node:
+        feeds = Feeds(node)
+        await ok(node, Join("j", "Ann"), ANN)
+        await ok(node, Join("j", "Bob"), BOB)
+        await ok(node, Away("w", "j"), ANN)
+        # The tab that shares its feed has not heard yet.
+        feeds.open("shared", [ANN.scope, BOB.scope])
+        world.clock.advance(2)
+        await until(node, lambda: here(node) == ["Bob"])
+        await ok(node, Join("j2", "Ann"), ANN)
+        world.clock.advance(3600)
+        await until(node, lambda: here(node) == ["Bob"])
+
+
+async def test_a_reload_whose_feed_comes_before_its_join_is_served_by_it() -> None:
+    world = World()
+    async with world.running() as node:
+        feeds = Feeds(node)
+        await ok(node, Join("j", "Ann"), ANN)
+        await ok(node, Away("w", "j"), ANN)
+        feeds.open("poll", [ANN.scope])
+        await ok(node, Join("j2", "Ann"), ANN)
+        world.clock.advance(3600)
+        await quiet(node)
+        assert here(node) == ["Ann"]
+        node.close_feed("poll", "left")
+        await until(node, lambda: not here(node))
+        assert reasons(await contents(world.log)) == ["left"]
+
+
 async def test_a_page_that_is_loaded_again_never_left() -> None:
     world = World()
     async with world.running() as node:
