@@ -15,7 +15,7 @@ TOO_MANY_FEEDS = 4001
 
 
 class _OpenFeed:
-    """How to end a feed (with a close code), the participations it serves, and those that it would if they were back."""
+    """How to end a feed (with a close code), the participations it serves, and those it would if they were back."""
 
     __slots__ = ("away", "end", "scopes")
 
