@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -79,6 +80,21 @@ def test_long_words_break_nothing(site: Site, people: People, size: tuple[int, i
     too_wide = """() => [document.documentElement, ...document.querySelectorAll(
       "[role=log], .message, .participant")].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML)"""
     assert alexandra.page.evaluate(too_wide) == []
+
+
+def test_no_message_keeps_a_page_busy(site: Site, people: People) -> None:
+    alexandra = people.join("Alexandra", site.url)
+    begun = time.monotonic()
+    site.say(
+        "http://a" + "." * 2000 + "b" + ")" * 2000,
+        "http://a" + ".)" * 2000,
+        "http://" + "." * 4000 + "a",
+        "http://a " * 400,
+        "It is here.",
+    )
+    alexandra.sees("It is here.")
+    assert time.monotonic() - begun < 5
+    expect(alexandra.texts.first.get_by_role("link")).to_have_text("http://a" + "." * 2000 + "b")
 
 
 def test_text_that_turns_its_direction_turns_nothing_around_it(site: Site, people: People) -> None:

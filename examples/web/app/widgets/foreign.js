@@ -2,7 +2,7 @@
 
 const LINK = /\bhttps?:\/\/[^\s<>"“”«»]+/giu;
 /** What ends a sentence rather than an address. */
-const TAIL = /[.,:;!?…'"*_~]+$/u;
+const TAIL = ".,:;!?…'\"*_~";
 
 /**
  * Put `text` into `element`, with its http and https addresses as links.
@@ -35,17 +35,23 @@ function linkTo(address) {
   return link;
 }
 
-/** A closing bracket belongs to an address only where it was opened in it. @param {string} found */
+/**
+ * A closing bracket belongs to an address only where it was opened in it. One pass: who wrote this may mean to keep us
+ * busy.
+ * @param {string} found
+ */
 function withoutTail(found) {
-  let address = found.replace(TAIL, "");
-  while (/[)\]]$/.test(address) && !balanced(address)) address = address.slice(0, -1).replace(TAIL, "");
-  return address;
-}
-
-/** @param {string} text */
-function balanced(text) {
-  const count = (/** @type {string} */ sign) => text.split(sign).length - 1;
-  return count("(") >= count(")") && count("[") >= count("]");
+  const count = (/** @type {string} */ sign) => found.split(sign).length - 1;
+  /** @type {Record<string, number>} */
+  const extra = { ")": count(")") - count("("), "]": count("]") - count("[") };
+  let end = found.length;
+  for (; end; end -= 1) {
+    const sign = found[end - 1];
+    if (TAIL.includes(sign)) continue;
+    if (!(extra[sign] > 0)) break;
+    extra[sign] -= 1;
+  }
+  return found.slice(0, end);
 }
 
 /** @param {string} name foreign @returns {HTMLElement} it, apart from the text around it */
