@@ -20,6 +20,8 @@ export const FIRST_WAIT = 250;
 export const LONGEST_WAIT = 4000;
 /** Where all transports were refused: what is wrong there is seldom over in seconds. */
 const REFUSED_WAIT = 30_000;
+/** The longest that a server may ask for. */
+const LONGEST_ASKED = 3_600_000;
 /** Until what the server could not do is sent again; doubled each time it still cannot. */
 export const RETRY = 1000;
 const LONGEST_RETRY = 15_000;
@@ -174,8 +176,9 @@ export class Links {
     }
     const longest = why === "refused" ? REFUSED_WAIT : LONGEST_WAIT;
     const ceiling = Math.min(longest, FIRST_WAIT * 2 ** Math.min(this.#attempt++, 20));
+    const asked = Math.min((retryAfter ?? 0) * 1000, LONGEST_ASKED);
     // Who asks for no wait at all does not mean a loop.
-    const wait = (retryAfter && retryAfter * 1000) || (ceiling * (1 + this.#platform.random())) / 2;
+    const wait = asked >= FIRST_WAIT ? asked : (ceiling * (1 + this.#platform.random())) / 2;
     this.#after("wait", wait, () => this.#connect());
     this.#say({ state: "waiting", why, detail, closeCode: code, retryAt: this.#platform.now() + wait });
   }

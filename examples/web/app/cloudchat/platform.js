@@ -2,6 +2,9 @@
 
 /** @import {Platform} from "./types.js" */
 
+/** Beyond it a timer fires at once. */
+const LONGEST = 2 ** 31 - 1;
+
 /**
  * `locks` (and so sharing between tabs) exists on https and on localhost only.
  * @returns {Platform}
@@ -11,7 +14,7 @@ export function browserPlatform() {
   return {
     fetch: (input, init) => here.fetch(input, init),
     WebSocket: here.WebSocket,
-    setTimeout: (callback, ms) => /** @type {any} */ (here.setTimeout(callback, ms)),
+    setTimeout: (callback, ms) => /** @type {any} */ (here.setTimeout(callback, Math.min(ms, LONGEST))),
     clearTimeout: (timer) => here.clearTimeout(timer),
     now: () => Date.now(),
     random: () => Math.random(),

@@ -5,7 +5,7 @@
 // frames' own words, and need not know which transport it has.
 //
 // The participations that have joined stand in the header of each poll. The poll that waits just then does not name a
-// new one, so it is given up and asked again.
+// new one, and names one that has gone, so it is given up and asked again.
 
 /** @import {Cursor, End, Frame, Handlers, OpenFeed, Platform, Welcome} from "./types.js" */
 import { asFrame } from "./cursors.js";
@@ -70,9 +70,9 @@ class Polls {
 
   /** @param {string[]} tokens */
   present(tokens) {
-    const more = tokens.some((token) => !this.#tokens.includes(token));
+    const same = String(tokens) === String(this.#tokens);
     this.#tokens = [...tokens];
-    if (more) this.#call?.cancel();
+    if (!same) this.#call?.cancel();
     return true;
   }
 
@@ -97,7 +97,7 @@ class Polls {
     let begun = false;
     while (!this.#over) {
       const call = (this.#call = new Call(this.#platform));
-      const wait = begun ? Math.min(WAIT, this.#known.welcome.heartbeat) : 0;
+      const wait = begun ? Math.max(1, Math.min(WAIT, this.#known.welcome.heartbeat)) : 0;
       this.#url.searchParams.set("wait", String(wait));
       const asked = this.#platform.now();
       let answer;
@@ -112,7 +112,8 @@ class Polls {
         call.done();
       }
       const { frames, cursor, at } = answer;
-      if (!frames.length && begun && this.#platform.now() - asked < wait * 100) return HASTY;
+      const told = frames.length && (cursor !== this.#url.searchParams.get("after") || frames[0].type === "closing");
+      if (!told && begun && this.#platform.now() - asked < wait * 100) return HASTY;
       if (!begun && frames[0]?.type !== "welcome" && frames[0]?.type !== "closing") {
         frames.unshift({ ...this.#known.welcome, cursor: after, at });
       }

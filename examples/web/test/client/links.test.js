@@ -137,6 +137,18 @@ test("who is asked to come back later does, and no wait at all is not taken lite
   assert.equal(told.at(-1).retryAt - clock.now, 3000, "it may say so instead of a welcome");
 });
 
+test("no wait that a server asks for makes a loop, nor lasts for ever", () => {
+  for (const asked of [-5, 0.001, NaN, 1e9, Infinity, /** @type {any} */ ("soon")]) {
+    const { clock, links, lines, welcome, end, told } = make(["ws"]);
+    links.start();
+    welcome();
+    lines[0].handlers.frame({ type: "closing", retry_after: asked });
+    end(lines[0], { code: 1012, why: "restart" });
+    const wait = told.at(-1).retryAt - clock.now;
+    assert.ok(wait >= FIRST_WAIT && wait <= 3_600_000, `${asked}: ${wait}`);
+  }
+});
+
 test("what makes success likely cuts the wait short", async () => {
   const { clock, links, lines, end } = make(["ws"]);
   links.start();
