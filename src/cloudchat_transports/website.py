@@ -86,10 +86,13 @@ async def page(request: Request) -> Response:
 
 
 async def asset(request: Request) -> Response:
-    """Answer with a file of the page; of another version's there is none."""
+    """Answer with a file of the page; of another version's there is none, and the page itself is at `/` alone.
+
+    Elsewhere it would be without the headers that forbid what it does not need.
+    """
     digest, _, name = request.path.removeprefix(ASSETS).partition("/")
     website = _website()
-    found = website.files.get(name) if digest == website.digest else None
+    found = website.files.get(name) if digest == website.digest and name != _PAGE else None
     if found is None:
         raise ProblemError(Code.NOT_FOUND, "the web client has no such file (any more)")
     return _respond(request, found, _ASSET_HEADERS)

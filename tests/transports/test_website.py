@@ -124,6 +124,7 @@ async def test_files_of_another_version_or_outside_of_the_client_are_not_there()
             "/assets/0000000000000000/main.js",
             f"{place}../main.js",
             f"{place}%2e%2e/%2e%2e/website.py",
+            f"{place}index.html",
             f"{place}index.html/",
             f"{place}",
             "/assets/",
