@@ -10,7 +10,8 @@
 // for polls and for feeds that it opens later. Each feed that begins is a `welcome` for all, and all join again on it.
 //
 // A leader may be stuck: who hears nothing from it ends (`links.js`), asks once more, and then steals the lock. A tab may
-// crash: each holds a lock of its own, for which the leader waits; who has it then takes that tab's token off the feed.
+// go without a word, and what it says may be lost: each holds a lock of its own, for which the leader waits; who has it
+// then takes that tab's token off the feed, which would keep it in the chat for as long as the leader lives.
 
 /** @import {Cursor, End, Feed, FeedSource, Frame, Handlers, OpenFeed, Platform, Welcome} from "./types.js" */
 import { CatchingUp } from "./catching_up.js";
@@ -284,17 +285,11 @@ class SharedFeed {
     const guard = new AbortController();
     this.#guards.set(tab, guard);
     void this.#lock(`${this.#hub.key} tab ${tab}`, { signal: guard.signal }, () => {
-      this.#forget(tab);
+      this.#roster.delete(tab);
+      this.#guards.delete(tab);
       if (!this.#source?.present(this.#tokens())) this.#open();
       return undefined;
     });
-  }
-
-  /** @param {string} tab */
-  #forget(tab) {
-    this.#roster.delete(tab);
-    this.#guards.get(tab)?.abort();
-    this.#guards.delete(tab);
   }
 
   // -- what tabs tell one another
@@ -317,8 +312,8 @@ class SharedFeed {
         if (this.#leading) this.#meet(message);
         break;
       case "bye":
-        this.#forget(message.tab);
-        if (this.#leading) this.#source?.present(this.#tokens());
+        // Who leads hears of it by the tab's lock, and takes it off the feed.
+        if (!this.#leading) this.#roster.delete(message.tab);
         break;
       case "opening":
         this.#asked = false;

@@ -28,7 +28,7 @@ class Locks {
             options.signal?.removeEventListener("abort", abort);
             const release = () => {
               if (this.held.get(name) === hold) this.held.delete(name);
-              this.#next(name);
+              this.#later(name);
             };
             tab.run(() => Promise.resolve(callback()).then((value) => (release(), resolve(value)), (error) => (release(), reject(error))));
           },
@@ -52,6 +52,14 @@ class Locks {
     return { request, query: () => Promise.reject(new Error("not here")) };
   }
 
+  /**
+   * What its holder broadcast before is heard before.
+   * @param {string} name
+   */
+  #later(name) {
+    setImmediate(() => setImmediate(() => this.#next(name)));
+  }
+
   /** @param {string} name */
   #next(name) {
     if (this.held.has(name)) return;
@@ -67,7 +75,7 @@ class Locks {
     for (const [name, { tab: holder }] of [...this.held]) {
       if (holder !== tab) continue;
       this.held.delete(name);
-      this.#next(name);
+      this.#later(name);
     }
   }
 }

@@ -180,18 +180,24 @@ for (const transport of WAYS) {
     await clock.until(() => feeds(server) === 1);
   });
 
-  test(`a tab that crashes is taken off the feed, and nobody else notices (${transport})`, async () => {
-    const { clock, server, tabs } = await open(transport, 3);
-    assert.equal(presentTokens(server, transport).length, 3);
-    tabs[1].crash();
-    await clock.advance(16_000);
-    server.beat();
-    const left = [tabs[0], tabs[2]];
-    await clock.until(() => left.every(({ client }) => client.joined) && presentTokens(server, transport).length === 2);
-    assert.equal(feeds(server), 1);
-    tabs[0].say("a");
-    await clock.until(same(left, ["a"]));
-  });
+  for (const end of /** @type {const} */ (["crash", "hide"])) {
+    test(`a tab that goes (${end}) is taken off the feed at once, and nobody else notices (${transport})`, async () => {
+      const { clock, server, tabs } = await open(transport, 3);
+      assert.equal(presentTokens(server, transport).length, 3);
+      // Its goodbye may be lost, too.
+      server.faults = (what) => (what === "POST commands" ? "lost" : "");
+      tabs[1][end]();
+      server.faults = () => "";
+      const left = [tabs[0], tabs[2]];
+      const { now } = clock;
+      await clock.until(() => left.every(({ client }) => client.joined) && presentTokens(server, transport).length === 2);
+      assert.ok(clock.now - now < 1000);
+      assert.equal(feeds(server), 1);
+      tabs[0].say("a");
+      await clock.until(same(left, ["a"]));
+      assert.ok(!left.some((tab) => tab.all("status").some(({ state }) => state === "waiting")), "there was no break");
+    });
+  }
 
   test(`where the server knows no token any more, all join again (${transport})`, async () => {
     const { clock, server, tabs } = await open(transport, 4);
