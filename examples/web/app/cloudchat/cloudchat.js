@@ -249,8 +249,9 @@ export class Client {
     // A WebSocket is closed by the browser, and only it can say 1001; over HTTP that is a command.
     if (this.#asleep || this.transport === "ws") return;
     this.#asleep = true;
-    const { token, nickname, joinId } = this.#session;
-    if (nickname) sayAway(this.#platform, this.#base, token, { type: "away", id: this.newId(), join: joinId });
+    const { token, joins } = this.#session;
+    const goodbyes = joins.map((join) => ({ type: /** @type {const} */ ("away"), id: this.newId(), join }));
+    if (goodbyes.length) sayAway(this.#platform, this.#base, token, goodbyes);
     this.#links.stop(1001);
   }
 

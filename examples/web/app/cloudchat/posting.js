@@ -86,10 +86,10 @@ export function httpTransport(name, openFeed, { base, platform, session }) {
  * @param {Platform} platform
  * @param {URL} base
  * @param {string} token
- * @param {{type: "away", id: string, join: string}} command
+ * @param {{type: "away", id: string, join: string}[]} commands
  */
-export function sayAway(platform, base, token, command) {
-  void postLast(platform, base, token, JSON.stringify(command));
+export function sayAway(platform, base, token, commands) {
+  void postLast(platform, base, token, JSON.stringify(commands));
 }
 
 /** The way up of one connection. */

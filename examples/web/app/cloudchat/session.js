@@ -43,6 +43,7 @@ export class Session {
   #changed;
   #token;
   #open = false;
+  /** The id of the last join that was acknowledged. */ #joinId = "";
 
   /**
    * @param {object} options
@@ -58,8 +59,6 @@ export class Session {
     this.cursor = cursor;
     this.nickname = "";
     this.joined = false;
-    /** The id of the last join that was acknowledged. */
-    this.joinId = "";
     /** Whether the server may know the token. */
     this.introduced = wanted !== "" || unanswered.length > 0;
     this.heartbeat = 0;
@@ -86,6 +85,11 @@ export class Session {
   /** The nickname that is held, or asked for. */
   get wanted() {
     return this.#join?.nickname ?? this.nickname;
+  }
+
+  /** The ids of the joins that may be what the server knows of us: that one, and one on its way. */
+  get joins() {
+    return [this.#joinId, this.#join?.id ?? ""].filter(Boolean);
   }
 
   /** @returns {Entry[]} In order, the join left out. */
@@ -283,7 +287,7 @@ export class Session {
     }
     this.#join = undefined;
     this.joined = this.introduced = true;
-    this.joinId = join.id;
+    this.#joinId = join.id;
     this.nickname = reply.nickname ?? join.nickname;
     /** @type {Outcome[]} */
     const outcomes = [{ type: "entered", join, reply }];

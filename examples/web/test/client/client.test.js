@@ -202,12 +202,27 @@ test("a page over HTTP says that it goes away, and comes back from the cache of 
     const { tab, server, clock } = await joined({ transport });
     tab.events.dispatchEvent(new Event("pagehide"));
     await settle();
-    const said = server.requests.filter(({ body }) => body?.type === "away");
-    const join = server.requests.find(({ body }) => body?.[0]?.type === "join");
-    assert.deepEqual(said.map(({ body, tokens }) => [body.join, tokens]), [[join?.body[0].id, join?.tokens]]);
+    const said = server.requests.filter(({ body }) => body?.[0].type === "away");
+    const join = server.requests.find(({ body }) => body?.[0].type === "join");
+    assert.deepEqual(said.map(({ body, tokens }) => [body.length, body[0].join, tokens]), [[1, join?.body[0].id, join?.tokens]]);
     assert.equal(server.feeds.size, 0);
     tab.events.dispatchEvent(new Event("pageshow"));
     await clock.until(() => tab.client.joined);
+  }
+});
+
+test("a page over HTTP that goes while it joins says so of that join, too: the server may have heard it", async () => {
+  for (const transport of ["sse", "poll"]) {
+    const { tab, server } = await joined({ transport });
+    server.faults = (what) => (what === "POST commands" ? "stuck" : "");
+    void tab.client.join("Anna");
+    await settle();
+    tab.events.dispatchEvent(new Event("pagehide"));
+    await settle();
+    const posted = server.requests.flatMap(({ body }) => body ?? []);
+    const joins = posted.filter(({ type }) => type === "join").map(({ id }) => id);
+    assert.equal(joins.length, 2);
+    assert.deepEqual(posted.filter(({ type }) => type === "away").map(({ join }) => join), joins);
   }
 });
 
