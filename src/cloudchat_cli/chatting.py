@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from cloudchat_cli.keyboard import Source
     from cloudchat_core.events import PublicEvent
-    from cloudchat_core.frames import Refusal
+    from cloudchat_core.frames import InstanceView, Refusal
     from cloudchat_transports.client import Item
 
 HELP: Final = """\
@@ -264,14 +264,14 @@ class _Screen:
             case Redacted():
                 self._line(f"{at} * {event.by or 'somebody'} took a message back", "dim")
             case Failed():
-                what = f"{event.command} {event.instance.id} failed: {event.detail}"
+                what = f"{event.command} {_called(event.instance)} failed: {event.detail}"
                 self._line(f"{at} * {what}", "dim")
             case Received():
                 by = f" ({event.by})" if event.by else ""
-                self._line(f"{at} * {event.instance.id}: received {event.command}{by}", "dim")
+                self._line(f"{at} * {_called(event.instance)}: received {event.command}{by}", "dim")
             case _:
                 kind = str(event.__struct_config__.tag)
-                self._line(f"{at} * {event.instance.id}: {kind}", "dim")
+                self._line(f"{at} * {_called(event.instance)}: {kind}", "dim")
 
     def _line(self, text: str, style: str) -> None:
         text = printable(text)
@@ -279,3 +279,8 @@ class _Screen:
             emit(text)
         else:
             self._source.beside(partial(self._console.print, text, style=style or None))
+
+
+def _called(instance: InstanceView) -> str:
+    """Return the id, which commands take, and the name, which people know."""
+    return f"{instance.id} {instance.name}" if instance.name else instance.id

@@ -154,6 +154,8 @@ def test_who_comes_later_sees_what_was_said_and_what_happened_to_instances(serve
         name = server.run("instances", "create").stdout.strip()
         early.until(f"{name}: received create$")
         early.until(f"{name}: created$")
+        named = server.run("instances", "create", "--name", "web-1").stdout.strip()
+        early.until(f"{named} web-1: created$")
         assert server.run("instances", "create", "--spec", '{"fail":"create"}').returncode == 7
         early.until("create .* failed: ")
         early.type("first\tthing")
