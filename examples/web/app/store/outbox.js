@@ -99,9 +99,9 @@ export class Outbox {
 
   /** This tab is a copy of another, which goes on: what was ours is the other's. */
   disown() {
+    for (const cursor of this.own) this.#touch("messages", cursor);
     this.own.clear();
     for (const ref of this.unsent.keys()) this.take(ref);
-    this.#touch("messages");
   }
 
   /** A snapshot has replaced all that was known. */

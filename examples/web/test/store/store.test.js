@@ -208,15 +208,23 @@ test("a tab that is a copy owns nothing of the original", () => {
   client.say(message(1, { ...own, ref: client.sent[0].id }));
   store.say("pending");
   store.save(storage, "key");
-  const copy = new Store(() => {});
+  /** @type {(() => void)[]} */
+  const frames = [];
+  const copy = new Store((run) => frames.push(run));
   copy.restore(storage, "key");
   const renewed = new FakeClient();
   renewed.unanswered = [client.sent[1]];
   copy.connect(renewed);
+  /** @type {unknown[]} */
+  const told = [];
+  copy.watch(["messages"], (changes) => told.push(changes.get("messages")));
+  frames.pop()?.();
   renewed.say({ type: "nickname_lost", refusal: { type: "error", id: null, code: "duplicated", detail: "" } });
   assert.ok(!copy.isOwn(message(1)));
   assert.equal(copy.unsent.size, 0);
   assert.ok(copy.me.asking, "it needs a nickname of its own");
+  frames.pop()?.();
+  assert.deepEqual(told, [null, new Set([message(1).cursor])], "the list stays where it is");
 });
 
 test("where there is little room the newest part is saved, and where there is none nothing stays", () => {
