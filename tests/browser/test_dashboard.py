@@ -222,3 +222,23 @@ def test_the_chat_shows_what_happened_to_servers_in_its_place_when_asked(
     assert alexandra.chat.evaluate(order) == [False, True, True, False]
     toggle.uncheck()
     expect(quiet).to_have_count(0)
+
+
+def test_nothing_is_called_empty_before_it_is_known(serve: Serve, people: People) -> None:
+    site = serve("--transport", "poll")
+    people.expected("Unexpected response code: 404")
+    stranger = people.open(f"{site.url}/?transport=ws")
+    expect(stranger.connection).to_contain_text("Reconnecting")
+    expect(stranger.page.locator(".empty").locator("visible=true")).to_have_count(0)
+    guest = people.open(f"{site.url}/?transport=poll")
+    expect(guest.page.locator(".empty").locator("visible=true")).to_have_count(3)
+
+
+def test_who_changes_a_nickname_may_keep_the_old_one(site: Site, people: People) -> None:
+    alexandra = people.join("Alexandra", site.url)
+    alexandra.page.get_by_role("button", name="Menu").click()
+    alexandra.page.get_by_text("Change nickname").click()
+    alexandra.dialog.get_by_role("button", name="Cancel").click()
+    alexandra.say("still me")
+    alexandra.sees("still me")
+    assert site.comings_and_goings() == [("joined", "Alexandra")]

@@ -36,7 +36,7 @@ export class Instances extends Widget {
     const keys = changes.get("instances");
     for (const id of keys ?? new Set([...this.#cards.keys(), ...this.store.cards])) if (id !== NEW) this.#show(id);
     this.#showForm();
-    this.find(".empty").hidden = this.#cards.size > 0;
+    this.find(".empty").hidden = this.#cards.size > 0 || !this.store.cursor;
     count(this.#tick, this.#running.size > 0);
     this.#tick();
   }

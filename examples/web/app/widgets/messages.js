@@ -55,7 +55,6 @@ export class Messages extends Widget {
       if (changes.has("past")) showPast(this.find(".past"), past.messages);
     });
     log.ariaBusy = String(past.messages.state === "loading");
-    this.find(".empty").hidden = this.#view.entries.size > 0;
     // The focused button may have gone with what it was for.
     if (focused && !log.contains(document.activeElement)) log.focus({ preventScroll: true });
     if (begins && reading) {
@@ -138,6 +137,7 @@ export class Messages extends Widget {
 
   /** Whatever there is to do once the view stands still. */
   #moved() {
+    this.find(".empty").hidden = this.#view.entries.size > 0 || !this.store.cursor;
     if (this.#view.stuck) this.#fresh = 0;
     const more = this.find(".new-messages");
     more.hidden = this.#fresh === 0;

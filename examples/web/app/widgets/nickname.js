@@ -1,6 +1,7 @@
 // The dialog that asks for a nickname: at the beginning, to change it, and when it was lost.
 
 import { explain } from "../i18n/explain.js";
+import { write } from "../i18n/i18n.js";
 import { meant, Widget } from "./widget.js";
 
 /** @import {Changes, Trouble} from "../store/types.js" */
@@ -36,6 +37,7 @@ export class Nickname extends Widget {
     else if (!this.#dialog.open) {
       this.#field.value = this.store.me.nickname || this.store.me.last;
       this.#explain(this.store.me.lost);
+      write(this.find(".cancel"), this.store.me.nickname ? "cancel" : "nickname.cancel");
       this.#dialog.showModal();
       this.#field.select();
     }

@@ -38,7 +38,7 @@ export class Worklog extends Widget {
       if (changes.has("past")) showPast(this.find(".past"), past.worklog);
     });
     this.find(".scroller").ariaBusy = String(past.worklog.state === "loading");
-    this.find(".empty").hidden = worklog.size > 0;
+    this.find(".empty").hidden = worklog.size > 0 || !this.store.cursor;
     this.#moved();
   }
 
