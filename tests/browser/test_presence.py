@@ -100,11 +100,15 @@ def test_a_duplicated_tab_takes_part_as_somebody_of_its_own(
     alexandra = people.join("Alexandra", site.url, transport)
     alexandra.say("from the first")
     alexandra.sees("from the first")
+    site.create("web-1")
+    alexandra.page.get_by_label("Show server events").check()
     # A window opened by a page begins with a copy of its session storage, as a duplicated tab does.
     with alexandra.page.expect_popup() as popup:
         alexandra.page.evaluate("() => { window.open(location.href) }")
     twin = Person(popup.value)
     expect(twin.dialog).to_be_visible()
+    # What it copied is no longer its own, and all of it is still there.
+    expect(twin.page.locator(".quiet")).to_have_count(2)
     twin.join("Sasha")
     twin.say("from the second")
     alexandra.sees("from the second", who="Sasha")
