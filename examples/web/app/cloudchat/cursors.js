@@ -46,18 +46,34 @@ export function movesTo(frame) {
  * Read one frame.
  * @param {unknown} value Decoded JSON.
  * @returns {Frame | undefined} Undefined where its type is unknown, which a client ignores.
- * @throws {SyntaxError} Where it is no frame.
+ * @throws {Error} Where it is no frame, or lacks what those who follow cannot do without.
  */
 export function asFrame(value) {
   const frame = /** @type {any} */ (value);
   if (typeof frame?.type !== "string") throw new SyntaxError("the server sent no frame");
   if (!EVENTS.has(frame.type) && !OTHERS.has(frame.type)) return undefined;
-  const moves = EVENTS.has(frame.type) || frame.type === "heartbeat" || frame.type === "snapshot";
-  const whole =
-    (!moves || typeof frame.cursor === "string") &&
-    (frame.type !== "welcome" || (frame.heartbeat > 0 && typeof frame.limits === "object"));
-  if (!whole) throw new SyntaxError(`the server sent a ${frame.type} that lacks something`);
+  if (!isWhole(frame)) throw new SyntaxError(`the server sent a ${frame.type} that lacks something`);
   return frame;
+}
+
+/** @param {unknown[]} values */
+const areStrings = (...values) => values.every((value) => typeof value === "string");
+
+/** @param {any} event */
+function isEvent({ type, cursor, nickname, text, message, instance, operation }) {
+  const chat = { joined: [nickname], left: [nickname], message: [nickname, text], redacted: [message] };
+  return areStrings(cursor, ...(chat[/** @type {keyof typeof chat} */ (type)] ?? [instance.id, operation.id]));
+}
+
+/** @param {any} frame of a known type; where too much is missing, this throws */
+function isWhole(frame) {
+  const { type, cursor, participants = [], messages = [], instances = [], operations = [], worklog = [] } = frame;
+  if (EVENTS.has(type)) return isEvent(frame);
+  if (type === "heartbeat") return areStrings(cursor);
+  if (type === "welcome") return frame.heartbeat > 0 && typeof frame.limits === "object";
+  if (type !== "snapshot") return true;
+  const keys = [participants, instances, operations].flatMap((list) => list.map((/** @type {any} */ one) => one.nickname ?? one.id));
+  return areStrings(cursor, ...keys) && [...messages, ...worklog].every(isEvent);
 }
 
 /**

@@ -48,7 +48,14 @@ export class Watchers {
     const changes = this.#changes;
     this.#changes = new Map();
     this.#scheduled = false;
-    for (const { lists, tell } of this.#watchers)
-      if (lists.some((list) => changes.has(list))) tell(changes);
+    for (const { lists, tell } of this.#watchers) {
+      if (!lists.some((list) => changes.has(list))) continue;
+      try {
+        tell(changes);
+      } catch (error) {
+        // One watcher's bug is reported, and costs the others nothing.
+        reportError(error);
+      }
+    }
   }
 }

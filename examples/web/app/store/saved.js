@@ -74,6 +74,8 @@ function isSaved(state) {
   return (
     state?.version === VERSION &&
     hasStrings(state, ["cursor", "draft", "reading"]) &&
+    // A server would refuse a longer one, at each attempt.
+    state.cursor.length <= 128 &&
     Object.entries(SHAPES).every(
       ([list, keys]) =>
         Array.isArray(state[list]) && state[list].every((/** @type {any} */ one) => hasStrings(one, keys)),

@@ -32,6 +32,7 @@ export class Timeline {
     this.#entries.put(key, order, element);
     if (this.#dayOf.has(key)) return;
     const moment = new Date(at);
+    if (Number.isNaN(moment.getTime())) return;
     const day = `day:${moment.getFullYear()}-${moment.getMonth()}-${moment.getDate()}`;
     this.#dayOf.set(key, day);
     this.#counts.set(day, (this.#counts.get(day) ?? 0) + 1);

@@ -108,6 +108,19 @@ test("watchers are told once a turn, with what was touched", () => {
   assert.deepEqual(told[1], null, "a snapshot is everything, whatever comes after it in the same turn");
 });
 
+test("a watcher that fails is reported, and the others are told all the same", () => {
+  const { store, turn } = inChat();
+  /** @type {unknown[]} */
+  const told = [];
+  globalThis.reportError = (error) => void told.push(error);
+  store.watch(["messages"], () => {
+    throw new TypeError("a bug");
+  });
+  store.watch(["messages"], () => void told.push("told"));
+  turn();
+  assert.deepEqual(told.map(String), ["TypeError: a bug", "told"]);
+});
+
 test("older history is loaded page by page to its end", async () => {
   const { store, client } = inChat();
   client.say({ ...empty(), cursor: "e-9", messages: [message(8), message(9)] });
@@ -248,6 +261,10 @@ for (const [what, text] of Object.entries({
   "a number": "7",
   "entries without what is shown": JSON.stringify({
     version: 1, cursor: "e-1", draft: "", reading: "", participants: [], messages: [{ cursor: 5 }], instances: [],
+    operations: [], worklog: [], unsent: [], own: [], loss: null,
+  }),
+  "a cursor that no server takes": JSON.stringify({
+    version: 1, cursor: "e".repeat(129), draft: "", reading: "", participants: [], messages: [], instances: [],
     operations: [], worklog: [], unsent: [], own: [], loss: null,
   }),
 }))
