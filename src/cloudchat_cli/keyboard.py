@@ -77,11 +77,12 @@ class Keyboard:
         # A paste is typed text; and a terminal that is left in the middle must not stay in that mode.
         readline.parse_and_bind("set enable-bracketed-paste off")
         readline.parse_and_bind("tab: self-insert")
-        # From here on the prompt is on the screen, and keys are readline's.
-        readline.set_pre_input_hook(partial(setattr, self, "_typing", True))
         self._typed = readline.get_line_buffer
         self._typing = False
         self._screen = threading.Lock()
+        # Between these two readline puts the prompt on the screen; what came between would stand behind it.
+        readline.set_startup_hook(self._begins)
+        readline.set_pre_input_hook(self._begun)
 
     async def next(self) -> str | None:
         return await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
@@ -101,6 +102,14 @@ class Keyboard:
         with self._screen:
             if self._typing:
                 _take_back(PROMPT + self._typed(), 0)
+
+    def _begins(self) -> None:
+        self._screen.acquire()
+
+    def _begun(self) -> None:
+        """From here on the prompt is on the screen, and keys are readline's."""
+        self._typing = True
+        self._screen.release()
 
     def _read(self) -> str | None:
         try:
