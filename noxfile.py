@@ -22,6 +22,15 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmark(session: nox.Session) -> None:
+    """Ours beside the floor and the peers, into docs/performance.md; `-- --quick` is a minute's check."""
+    session.install("-e", ".[benchmark]")
+    if not {"--quick", "--draw", "--help"} & set(session.posargs):
+        session.run("bash", "benchmarks/install_peers.sh", external=True)
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """All tests, the web client's too, with branch coverage; the core must be covered to the last branch."""
     session.install("-e", ".[testing,dev]")

@@ -141,12 +141,14 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     extras = project["optional-dependencies"]
     testing = runtime | declared(extras["testing"])
     assert imported(kits) <= testing
-    ours |= {"tests", "examples"}
-    others = [
-        file
-        for place in ("tests", "benchmarks", "examples")
-        for file in (ROOT / place).rglob("*.py")
-    ]
+    ours |= {"tests", "benchmarks", "examples"}
+    benchmarks = {*(ROOT / "benchmarks").rglob("*.py")}
+    peers = {file for file in benchmarks if "peers" in file.parts}
+    assert imported(benchmarks - peers) <= runtime | declared(extras["benchmark"])
+    # Servers to compare with are no part of the project: a script installs what they run on.
+    required = (ROOT / "benchmarks/peers/requirements.txt").read_text().splitlines()
+    assert imported(peers) == declared([line for line in required if not line.startswith("#")])
+    others = [file for place in ("tests", "examples") for file in (ROOT / place).rglob("*.py")]
     assert imported(others) <= testing | declared(extras["dev"])
 
 
