@@ -147,6 +147,7 @@ def bars(results: Results, transport: str) -> str:
     def draw(axes: Axes) -> None:
         axes.set_xscale("log")
         axes.set_xlabel("µs")
+        axes.set_xlim(left=0.1)  # a bar on such a scale begins somewhere: all of them here
         for offset, (phase, name) in zip((0.2, -0.2), phases.items(), strict=True):
             places = [at + offset for at in range(len(servers))]
             axes.barh(places, [found[phase].get(one, 0) for one in servers], 0.4, label=name)

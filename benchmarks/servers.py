@@ -45,6 +45,8 @@ class Server:
     speech: Mapping[str, Speech]
     version: Callable[[], str] = lambda: ""
     needs: Sequence[Path] = ()
+    says: bytes = b""
+    """What stands in its output when it is ready: a connection may succeed long before."""
     joins: bool = field(default=False)
     """Whether it writes several messages at once: only then is the heaviest load in its reach."""
 
@@ -80,7 +82,7 @@ def running(server: Server) -> Iterator[Running]:
                 command, stdout=log, stderr=subprocess.STDOUT, cwd=HERE.parent
             )
         try:
-            _wait_for(port, process, output)
+            _wait_for(server, port, process, output)
             yield Running(port, process.pid)
         finally:
             process.terminate()
@@ -91,15 +93,17 @@ def running(server: Server) -> Iterator[Running]:
                 process.wait()
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], output: Path) -> None:
+def _wait_for(server: Server, port: int, process: subprocess.Popen[bytes], output: Path) -> None:
     until = time.monotonic() + START
     while time.monotonic() < until and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.01)
-        else:
-            return
+        if server.says in output.read_bytes():
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                pass
+            else:
+                return
+        time.sleep(0.005)
     raise StartError(f"the server did not start:\n{output.read_text(errors='replace')[-2000:]}")
 
 
@@ -150,7 +154,7 @@ CLOUDCHAT_SPEECH: Final = {
 
 def cloudchat(name: str, title: str, command: Command) -> Server:
     """Return a server of ours."""
-    return Server(name, title, command, CLOUDCHAT_SPEECH, joins=True)
+    return Server(name, title, command, CLOUDCHAT_SPEECH, says=b" serves at ", joins=True)
 
 
 MEMORY: Final = cloudchat("cloudchat-memory", "cloudchat, `memory:`", serve())
