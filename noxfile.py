@@ -23,7 +23,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def benchmark(session: nox.Session) -> None:
-    """Ours beside the floor and the peers, into docs/performance.md; `-- --quick` is a minute's check."""
+    """Ours beside the floor and the peers, into docs/performance.md; `-- --quick` is a short check."""
     session.install("-e", ".[benchmark]")
     if not {"--quick", "--draw", "--help"} & set(session.posargs):
         session.run("bash", "benchmarks/install_peers.sh", external=True)

@@ -54,7 +54,6 @@ class Plan:
 
 QUICK: Final = Plan(
     rounds=1,
-    clients=200,
     seconds=0.4,
     crowd=1_000,
     poll_seconds=1.0,
@@ -69,7 +68,7 @@ QUICK: Final = Plan(
     curve_publishers=(1, 10),
     peers=frozenset({"floor", "nchan", "ws", "bun"}),
 )
-"""A minute's check: whether everything works, and roughly where things stand."""
+"""A short check: whether everything works, and roughly where things stand."""
 
 _OURS: Final = frozenset({MEMORY.name, SQLITE.name})
 
