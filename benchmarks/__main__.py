@@ -26,7 +26,9 @@ def main() -> None:
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"what to measure (all): {', '.join(known)}"
     )
-    parser.add_argument("--quick", action="store_true", help="a minute and a half; nothing is written")
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute and a half; nothing is written"
+    )
     parser.add_argument("--rounds", type=int, help="how often everything is compared (7)")
     parser.add_argument("--clients", type=int, help="how many clients (1,000)")
     parser.add_argument("--draw", action="store_true", help="draw again what was measured before")

@@ -793,7 +793,7 @@ static void closed_loop(const char *name, uint64_t outstanding, double seconds, 
     uint64_t started = now(), warm = started + warm_up(seconds), end = warm + (uint64_t)(seconds * 1e9);
     uint64_t enough = most ? run.done + most : UINT64_MAX, copies = run.copies, last = started;
     unsigned stalls = 0;
-    bool measuring = false;
+    bool measuring = most; /* where it ends by a count, all of it counts */
     Counts from, to;
     begin_measuring(&from);
     for (uint64_t moment; (moment = now()) < end && run.done < enough && run.followers;) {
@@ -801,8 +801,7 @@ static void closed_loop(const char *name, uint64_t outstanding, double seconds, 
         while (run.outstanding < outstanding && publish_any(now())) continue;
         pump(now() + 20 * MILLISECOND);
         if (run.copies != copies) copies = run.copies, last = moment;
-        else if (moment - last > STALL) { /* some copy will never come */
-            stalls++;
+        else if (moment - last > STALL) { /* some copy will never come */ stalls++;
             give_up();
             last = moment;
         }
@@ -940,7 +939,7 @@ static void probe(const char *name, double pause, double seconds) {
     for (uint64_t moment, end = run.since + (uint64_t)(seconds * 1e9); (moment = now()) < end && c->state == OPEN;) {
         c->unanswered = 1;
         send_frame(c, 9, (char *)&moment, sizeof moment);
-        while (c->unanswered && c->state == OPEN && now() < end) pump(end);
+        while (c->unanswered && c->state == OPEN && (now() < end || !run.trip.total)) pump(now() + 20 * MILLISECOND);
         pump_for((uint64_t)(pause * 1e6));
     }
     begin_line(name);

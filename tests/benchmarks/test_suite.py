@@ -31,30 +31,31 @@ def ours() -> Iterator[Running]:
 
 
 def is_sound(figures: Figures) -> bool:
-    """Whether messages went out, and every copy came once."""
-    flaws = ("missed", "doubled", "refused", "closed", "gaps", "stalls")
-    return figures["deliveries_s"] > 0 < figures["answers_s"] and not any(map(figures.get, flaws))
+    """Whether no copy was missed or came twice, and nothing else went wrong."""
+    return not any(map(figures.get, ("missed", "doubled", "refused", "closed", "gaps")))
 
 
 def test_the_floor_can_be_measured() -> None:
-    phases = ("closed:1:0.1", "closed:8:0.1", "open:50:0.1", "pipelined:2:0.1")
+    phases = ("fill:8:100", "closed:1:0.1", "open:50:0.1", "pipelined:2:0.1")
     with running(FLOOR) as server:
         set_up, idle, *loaded, probe = load(
             server, PLAIN, "idle:0.1", *phases, "probe:1:0.1", clients=3, publishers=2
         )
     assert (set_up["clients"], set_up["failed"]) == (3, 0)
     assert idle["memory_kb"] > 0
-    assert [one["phase"] for one in loaded] == ["closed:1", "closed:8", "open:50", "pipelined:2"]
+    assert [one["phase"] for one in loaded] == ["fill", "closed:1", "open:50", "pipelined:2"]
     assert all(map(is_sound, loaded))
+    assert loaded[0]["deliveries_s"] > 0 < loaded[0]["answers_s"]
     assert probe["trips"] > 0
 
 
 @pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
 def test_ours_can_be_followed_over(ours: Running, transport: str) -> None:
     speech = CLOUDCHAT_SPEECH[transport]
-    phases = ("closed:4:0.1", "open:50:0.2")
-    for one in load(ours, speech, *phases, transport=transport, clients=3)[1:]:
-        assert is_sound(one), one
+    phases = ("fill:4:20", "open:50:0.1")
+    filled, opened = load(ours, speech, *phases, transport=transport, clients=3)[1:]
+    assert is_sound(opened), opened
+    assert filled["deliveries_s"] > 0 < filled["answers_s"]
 
 
 def test_followers_may_join(ours: Running) -> None:
@@ -93,7 +94,7 @@ def test_what_is_missed_and_what_is_doubled_is_noticed() -> None:
         serving.start()
         try:
             where = Running(server.socket.getsockname()[1], 0)
-            [figures] = load(where, PLAIN, "open:100:0.2", clients=2)[1:]
+            [figures] = load(where, PLAIN, "fill:30:18", clients=2)[1:]
         finally:
             server.shutdown()
             serving.join()
