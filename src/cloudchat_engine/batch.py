@@ -1,7 +1,7 @@
 """One batch: commands decided each on top of the one before, into one append."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import anyio.lowlevel
 import msgspec
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 Answer = Callable[[Reply], None]
 """Told the outcome of a command, once."""
 
+Flush = Callable[[], None]
+"""Called once behind the answers to all commands that came with it, where several are told at the same time."""
+
 DONE = Ack("", "")
 """What the server's own commands are answered with when they are decided; nobody else sees it."""
 
@@ -40,27 +43,39 @@ SLICE = 200
 class Waiting:
     """A command in the queue, and whom to tell."""
 
-    __slots__ = ("answer", "caller", "command")
+    __slots__ = ("answer", "caller", "command", "flush")
 
     def __init__(
         self,
         command: ClientCommand | ServerCommand,
         caller: Caller = NOBODY,
         answer: Answer | None = None,
+        flush: Flush | None = None,
     ) -> None:
-        self.command, self.caller, self.answer = command, caller, answer
+        self.command, self.caller, self.answer, self.flush = command, caller, answer, flush
 
-    def resolve(self, reply: Reply) -> None:
-        """Tell the outcome; to be called once."""
-        if self.answer is not None:
+
+def answer_all(batch: Sequence[Waiting], replies: Iterable[Reply]) -> None:
+    """Tell each its outcome; to be called once for a command."""
+    flushes: dict[Flush, None] = {}
+    for waiting, reply in zip(batch, replies, strict=True):
+        if waiting.answer is not None:
             try:
-                self.answer(reply)
+                waiting.answer(reply)
             except Exception:  # one who cannot be told does not keep the others from being told
                 logger.exception("an answer could not be delivered")
+        if waiting.flush is not None:
+            flushes[waiting.flush] = None
+    for flush in flushes:
+        try:
+            flush()
+        except Exception:  # likewise
+            logger.exception("answers could not be delivered")
 
-    def refuse(self, detail: str) -> None:
-        """Say that it did not happen, or that nobody knows: the same id may be sent again."""
-        self.resolve(refusal(self.command, Code.UNAVAILABLE, detail))
+
+def refuse_all(batch: Sequence[Waiting], detail: str) -> None:
+    """Say that it did not happen, or that nobody knows: the same ids may be sent again."""
+    answer_all(batch, [refusal(each.command, Code.UNAVAILABLE, detail) for each in batch])
 
 
 class Decided(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 Commands wait in one queue. The loop takes all that wait, has each decided on top of the one before and all records
 appended at once (`replica.py`), and only when the log has them are they published to the feed and everybody answered.
-What arrives meanwhile is the next batch. So nobody is told what the log does not have.
+What arrives meanwhile is the next batch. So nobody is told what the log does not have. Where a next batch waits
+already, it is handed to the log first, and the last one is published and answered while the disk works.
 
 Presence stands beside it: who is connected is not in the log. When a participation has been without a feed for too
 long, the node issues its `left` as a command like any other.
@@ -29,7 +30,6 @@ from cloudchat_core.commands import (
     Tick,
 )
 from cloudchat_core.decide import Decider, next_deadline
-from cloudchat_core.errors import Code
 from cloudchat_core.events import InstanceEvent, Record
 from cloudchat_core.feed import Feed
 from cloudchat_core.frames import Refusal, Reply
@@ -39,7 +39,7 @@ from cloudchat_core.session import Beginning, begin
 from cloudchat_core.snapshot import snapshot_frames
 from cloudchat_core.workspace import Workspace
 from cloudchat_engine.attendance import Attendance
-from cloudchat_engine.batch import Answer, Waiting, refusal
+from cloudchat_engine.batch import Answer, Flush, Waiting, refuse_all
 from cloudchat_engine.operations import Operations
 from cloudchat_engine.ports import Log, LogError, Provider, Retention, Timer
 from cloudchat_engine.replica import Replica
@@ -90,10 +90,11 @@ class Node:
             self._upkeep,
             is_here=self._presence.knows,
             committed=self._committed,
+            appending=self._hand_on,
         )
         self._operations = Operations(provider, self._time, self._insist)
         self._queue: deque[Waiting] = deque()
-        self._work = anyio.Event()
+        self._work, self._handed = anyio.Event(), anyio.Event()
         self._armed: int | None = None
         self._rearm = anyio.Event()
         self._publications: dict[object, Callable[[], None]] = {}
@@ -125,18 +126,25 @@ class Node:
         """Return the time (ms since the epoch): the clock's, but never before the log's newest record."""
         return self._time.now()
 
-    def submit(self, command: ClientCommand, caller: Caller, answer: Answer) -> None:
-        """Have `command` decided; `answer` is called once, in the event loop, when the outcome is durable."""
+    def submit(
+        self,
+        command: ClientCommand,
+        caller: Caller,
+        answer: Answer,
+        flush: Flush | None = None,
+    ) -> None:
+        """Have `command` decided; `answer` is called once, in the event loop, when the outcome is durable.
+
+        Where several commands have the same `flush`, it is called once behind all answers that are given together.
+        """
+        waiting = Waiting(
+            command, caller, self._attendance.following(command, caller, answer), flush
+        )
         if self._tasks is None or len(self._queue) >= self.limits.waiting:
-            answer(
-                refusal(
-                    command,
-                    Code.UNAVAILABLE,
-                    "the server is busy or stopping; send it again with the same id",
-                )
-            )
-            return
-        self._enqueue(Waiting(command, caller, self._attendance.following(command, caller, answer)))
+            waiting.answer = answer
+            refuse_all([waiting], "the server is busy or stopping; send it again with the same id")
+        else:
+            self._enqueue(waiting)
 
     async def execute(self, command: ClientCommand, caller: Caller = NOBODY) -> Reply:
         """Have `command` decided and return the answer. Cancelling the wait does not undo the command."""
@@ -209,6 +217,7 @@ class Node:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._decide_batches)
+                tasks.start_soon(self._settle_behind)
                 tasks.start_soon(self._keep_deadlines)
                 tasks.start_soon(self._keep_house)
                 self._operations.reconcile(self.state, list(self.state.operations), tasks)
@@ -219,8 +228,7 @@ class Node:
 
     async def _close(self) -> None:
         self._tasks = None
-        for waiting in self._queue:
-            waiting.refuse(_STOPPING)
+        refuse_all(self._queue, _STOPPING)
         self._queue.clear()
         writable = self.problem is None and not self._replica.uncertain
         if writable and self._upkeep.saved < self.state.offset:
@@ -238,20 +246,39 @@ class Node:
         self._work.set()
 
     async def _decide_batches(self) -> None:
-        while True:
+        try:
+            while True:
+                batch = await self._next_batch()
+                try:
+                    await self._commit(batch)
+                except BaseException:
+                    # The server is stopping before anybody of the batch has an answer.
+                    refuse_all(batch, _STOPPING)
+                    raise
+        finally:
+            self._replica.settle()
+
+    async def _next_batch(self) -> list[Waiting]:
+        if self._queue:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._replica.settle()
             if not self._queue:
                 self._work = anyio.Event()
                 await self._work.wait()
             # Whoever else is ready adds to the batch first.
             await anyio.lowlevel.checkpoint()
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.limits.batch))]
-            try:
-                await self._commit(batch)
-            except BaseException:
-                # The server is stopping before anybody of the batch has an answer.
-                for waiting in batch:
-                    waiting.refuse(_STOPPING)
-                raise
+        return [self._queue.popleft() for _ in range(min(len(self._queue), self.limits.batch))]
+
+    def _hand_on(self) -> None:
+        self._handed.set()
+
+    async def _settle_behind(self) -> None:
+        """Publish and answer a batch when the next one has been handed to the log."""
+        while True:
+            self._handed = anyio.Event()
+            await self._handed.wait()
+            self._replica.settle()
 
     async def _commit(self, batch: Sequence[Waiting]) -> None:
         """Have `batch` decided and durable and everybody told; or tell who asked that it did not happen."""
@@ -295,8 +322,7 @@ class Node:
         if not self._probing and self._tasks is not None:
             self._probing = True
             self._tasks.start_soon(self._probe)
-        for waiting in batch:
-            waiting.refuse("the server cannot write its log now; send it again with the same id")
+        refuse_all(batch, "the server cannot write its log now; send it again with the same id")
 
     async def _probe(self) -> None:
         """Find out when the log can be written again, also where nobody sends a command: by opening a new epoch."""

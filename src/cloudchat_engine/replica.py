@@ -4,6 +4,10 @@ A batch is decided on top of the state, appended, and only then does its state b
 on top of an append that has not returned, and an append that fails is undone by forgetting the batch's state. After one
 whose outcome is not known nothing is decided before the log has been opened again and what it really holds was taken
 over. Where another node was quicker, its records are taken over and the batch is decided again.
+
+Where commands wait already when an append returns, they come first: the next batch is decided on top of what the log
+has now and handed to it, and only while the disk is busy with that are the last batch's events published and its
+commands answered (`settle`). Until then `state` is the one before: nobody sees a state without its events.
 """
 
 import logging
@@ -18,7 +22,7 @@ from cloudchat_core.decide import Decider
 from cloudchat_core.events import Record, Redacted
 from cloudchat_core.feed import Entry, Feed
 from cloudchat_core.workspace import Workspace
-from cloudchat_engine.batch import Decided, Waiting, decide_batch
+from cloudchat_engine.batch import Decided, Waiting, answer_all, decide_batch
 from cloudchat_engine.ports import (
     Erasure,
     Log,
@@ -48,14 +52,19 @@ class Replica:
         *,
         is_here: Callable[[str], bool],
         committed: Callable[[Sequence[Record]], None],
+        appending: Callable[[], None] = lambda: None,
     ) -> None:
-        """`is_here` tells whose departure is moot; `committed` is told the records that the log has now."""
+        """`is_here` tells whose departure is moot; `committed` is told the records that the log has now.
+
+        `appending` is called when a batch is about to be appended: the time to `settle` the one before.
+        """
         self.state = Workspace()
         self.feed = Feed(0, decider.limits.window)
         self.first = 1
         self.uncertain = False
         self._log, self._decider, self._time, self._upkeep = log, decider, time, upkeep
-        self._is_here, self._committed = is_here, committed
+        self._is_here, self._committed, self._appending = is_here, committed, appending
+        self._durable: tuple[Sequence[Waiting], Decided] | None = None
 
     async def open(self, epoch: str) -> None:
         """Open the log, replay it, and begin a new epoch. Raises `LogError`."""
@@ -78,15 +87,25 @@ class Replica:
         self._accept(await self._append([Waiting(Open(epoch))]))
 
     async def commit(self, batch: Sequence[Waiting]) -> bool:
-        """Decide `batch` as one, append it and answer all; tell whether there was anything to append.
+        """Decide `batch` as one and append it; tell whether there was anything to append.
 
-        Raises `LogError`: nobody has an answer, and nothing has changed here.
+        What follows from it, the answers included, is for `settle`. Raises `LogError`: nobody has an answer, and
+        nothing has changed here.
         """
-        decided = await self._append(batch)
-        self._accept(decided)
-        for waiting, reply in zip(batch, decided.replies, strict=True):
-            waiting.resolve(reply)
+        try:
+            decided = await self._append(batch)
+        finally:
+            self.settle()
+        self._durable = batch, decided
         return bool(decided.stored)
+
+    def settle(self) -> None:
+        """Make the state of the last batch *the* state, publish its events, and answer all."""
+        if self._durable is None:
+            return
+        (batch, decided), self._durable = self._durable, None
+        self._accept(decided)
+        answer_all(batch, decided.replies)
 
     async def recover(self) -> None:
         """Learn what the log really holds after an append whose outcome is not known. Raises `LogError`: not yet."""
@@ -103,9 +122,10 @@ class Replica:
     async def _append(self, batch: Sequence[Waiting]) -> Decided:
         """Decide `batch` on top of the state, again where another node was quicker, until the log has it."""
         while True:
+            state = self.state if self._durable is None else self._durable[1].state
             decided = await decide_batch(
                 batch,
-                self.state,
+                state,
                 self._time.now(),
                 decider=self._decider,
                 log=self._log,
@@ -116,10 +136,13 @@ class Replica:
             if decided.erased:
                 self._upkeep.erasing(decided.state.offset)
             try:
+                if self._durable is not None:
+                    self._appending()
                 with anyio.CancelScope(shield=True):
-                    await self._log.append(decided.stored, self.state.offset, decided.erased)
+                    await self._log.append(decided.stored, state.offset, decided.erased)
                 return decided
             except LogConflictError as error:
+                self.settle()
                 if not await self._catch_up():
                     raise LogDamagedError(f"{error}, and it has nothing new") from error
             except LogUncertainError:

@@ -294,3 +294,75 @@ async def test_two_nodes_over_one_log_decide_on_top_of_each_other() -> None:
         assert one.state == two.state
         records = await contents(world.log)
         assert [record.offset for record in records] == list(range(1, len(records) + 1))
+
+
+async def test_the_next_batch_is_on_its_way_to_the_disk_when_the_last_is_published_and_answered(
+    log: Log,
+) -> None:
+    rigged = RiggedLog(log)
+    world = World(rigged)
+    async with world.running() as node:
+        await ok(node, Join("j", "Ann"))
+        rigged.shut()
+        first = submit(node, Say("1", "one"))
+        await rigged.wait_for_append()
+        second = submit(node, Say("2", "two"))
+        seen: list[tuple[int, int]] = []
+        node.on_publish(lambda: seen.append((node.state.offset, node.feed.head)))
+        head = node.state.offset
+        rigged.let_pass()
+        rigged.shut()
+        await rigged.wait_for_append()
+        while not first:
+            await anyio.lowlevel.checkpoint()
+        assert isinstance(first[0], Ack)
+        assert (second, seen) == ([], [(head + 1, head + 1)])
+        assert rigged.appended[-1] == 1
+        rigged.let_pass()
+        await ok(node, Ping("p"))
+        assert isinstance(second[0], Ack)
+        assert seen == [(head + 1, head + 1), (head + 2, head + 2)]
+
+
+async def test_what_is_durable_is_answered_also_when_the_next_batch_fails() -> None:
+    rigged = RiggedLog()
+    world = World(rigged)
+    async with world.running() as node:
+        await ok(node, Join("j", "Ann"))
+        rigged.shut()
+        first = submit(node, Say("1", "one"))
+        await rigged.wait_for_append()
+        second = submit(node, Say("2", "two"))
+        rigged.fates = [None, "full"]
+        rigged.let_pass()
+        while not second:
+            await anyio.lowlevel.checkpoint()
+        assert isinstance(first[0], Ack)
+        assert isinstance(second[0], Refusal)
+        assert second[0].code == Code.UNAVAILABLE
+        assert texts(await contents(rigged)) == ["one"]
+        await ok(node, Say("2", "two"))
+        assert texts(await contents(rigged)) == ["one", "two"]
+
+
+async def test_answers_that_are_given_together_are_flushed_once_behind_all_of_them() -> None:
+    world = World()
+    heard: list[str] = []
+
+    def flush() -> None:
+        heard.append("flush")
+
+    def fail() -> None:
+        raise ValueError
+
+    async with world.running() as node:
+        await ok(node, Join("j", "Ann"))
+        for n in range(3):
+            node.submit(
+                Say(f"c{n}", "text"), ANN, lambda reply: heard.append(reply.id or ""), flush
+            )
+            node.submit(Say(f"d{n}", "text"), ANN, lambda _: None, fail)
+        await ok(node, Ping("p"))
+        assert heard == ["c0", "c1", "c2", "flush"]
+    node.submit(Say("late", "text"), ANN, lambda reply: heard.append(type(reply).__name__), flush)
+    assert heard[4:] == ["Refusal", "flush"]

@@ -3,10 +3,13 @@
 Theory of operation. Everything that leaves a connection leaves through its `Outlet`: answers by `write`, events by the
 sweep (`fanout.py`). So the reader never waits for a slow peer, and pings are answered however much is queued.
 
-Frames are parsed by wsproto's engine, not by trio-websocket, whose server half was tried first and whose public API is
+Frames are parsed by `reader.py`, not by trio-websocket, whose server half was tried first and whose public API is
 not enough here: on a violation (1002) or bad UTF-8 (1007) it closes without any close frame; its size limit counts
 characters instead of bytes, and leaves the connection open; after its own close frame it dies of a ping; its queue,
 when full, keeps pings from being answered; and it holds a second task, a queue and an HTTP parser a connection.
+
+Answers of one batch are joined: `_answer` only collects them, and `_flush`, which the node calls when all were given,
+writes them at once.
 
 One segment of TCP may hold thousands of frames, each of which costs about as much as a command. So the others are let
 in after every `FAIR` frames; and frames that carry no command (pings, pongs, crumbs of a message), which no rate of
@@ -22,20 +25,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
-from wsproto.connection import ConnectionState
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from cloudchat_core.codec import encode
 from cloudchat_core.errors import RemoteProtocolError
 from cloudchat_core.frames import Closing, Refusal
 from cloudchat_core.session import POLICY_VIOLATION
 from cloudchat_transports.feeds import comeback
-from cloudchat_transports.ws.frames import PING, close_frame, text_frame
+from cloudchat_transports.ws.frames import PING as EMPTY_PING
+from cloudchat_transports.ws.frames import close_frame, echo_frame, pong_frame, text_frame
+from cloudchat_transports.ws.reader import CLOSE, PING, PONG, TEXT, FrameReader, close_code
 
 if TYPE_CHECKING:
-    from wsproto.connection import Connection
-    from wsproto.events import Event
-
     from cloudchat_core.frames import Reply
     from cloudchat_core.presence import Ending
     from cloudchat_core.rates import Rates
@@ -43,18 +43,20 @@ if TYPE_CHECKING:
     from cloudchat_engine.node import Node
     from cloudchat_transports.outlet import Outlet
 
-UNSUPPORTED_DATA, MESSAGE_TOO_BIG, INTERNAL_ERROR, RESTART, TRY_AGAIN = 1003, 1009, 1011, 1012, 1013
+INTERNAL_ERROR, RESTART, TRY_AGAIN = 1011, 1012, 1013
 
 SILENCE: Final = 0.6
 """Part of a heartbeat's time after which a silent peer is pinged; when two go unanswered, it is lost within two."""
 
-FAIR: Final = 32
+FAIR: Final = 128
 """Frames taken from a connection until the others have their turn: about 1 ms."""
 
 CRUMB: Final = 128
 """Bytes below which a piece of a message is taken for one that is meant to keep us busy."""
 
 _ENDINGS: Final[dict[int, Ending]] = {1000: "left", 1001: "away"}
+
+_TOO_SLOW: Final = close_frame(TRY_AGAIN, "too much was left unread")
 
 _log = logging.getLogger(__name__)
 
@@ -63,27 +65,25 @@ class Channel:
     """One open WebSocket: its protocol state, and how it ended."""
 
     __slots__ = (
-        "_engine",
+        "_answers",
         "_heard",
         "_node",
         "_outlet",
-        "_parts",
         "_pings",
         "_rates",
+        "_reader",
         "_session",
         "ending",
     )
 
-    def __init__(
-        self, node: Node, outlet: Outlet, session: Session, engine: Connection, rates: Rates
-    ) -> None:
-        self._node, self._outlet, self._session, self._engine = node, outlet, session, engine
-        self._rates = rates
-        self._parts = bytearray()
+    def __init__(self, node: Node, outlet: Outlet, session: Session, rates: Rates) -> None:
+        self._node, self._outlet, self._session, self._rates = node, outlet, session, rates
+        self._reader = FrameReader(node.limits.frame)
+        self._answers: list[bytes] | None = None
         self._pings = 0
         self._heard = trio.current_time()
         self.ending: Ending = "lost"
-        outlet.last_words = close_frame(TRY_AGAIN, "too much was left unread")
+        outlet.last_words = _TOO_SLOW
 
     # ------------------------------------------------------------------ what others ask of it
 
@@ -106,7 +106,7 @@ class Channel:
             self._outlet.abort()
         else:
             self._pings += 1
-            self._outlet.write(PING)
+            self._outlet.write(EMPTY_PING)
 
     # ------------------------------------------------------------------ reading
 
@@ -115,9 +115,10 @@ class Channel:
         try:
             while data := await self._outlet.receive_some():
                 self._heard, self._pings = trio.current_time(), 0
-                self._engine.receive_data(data)
-                for count, event in enumerate(self._engine.events(), 1):
-                    if not self._take(event):
+                for count, (kind, payload) in enumerate(self._reader.read(data), 1):
+                    if kind == TEXT:
+                        self._take_message(payload)
+                    elif not self._take_other(kind, payload):
                         return
                     if count % FAIR == 0:
                         await trio.lowlevel.checkpoint()
@@ -129,48 +130,40 @@ class Channel:
             _log.exception("the WebSocket of %s ended", self._outlet.peer)
             self._outlet.finish(close_frame(INTERNAL_ERROR))
 
-    def _take(self, event: Event) -> bool:
-        """Act on one event; False: the peer has closed."""
-        match event:
-            case TextMessage():
-                self._take_text(event)
-            case Pong():
-                self._count()
-            case Ping():
-                self._count()
-                self._outlet.write(self._engine.send(event.response()))
-            case BytesMessage():
-                raise RemoteProtocolError("messages are text", UNSUPPORTED_DATA)
-            case CloseConnection() if self._engine.state is ConnectionState.REMOTE_CLOSING:
-                self.ending = _ENDINGS.get(event.code, "lost")
-                self._outlet.finish(bytes(self._engine.send(event.response())))
-                return False
-            case CloseConnection():  # what wsproto makes of a violation, with the code that it deserves
-                raise RemoteProtocolError(event.reason or "", event.code)
-        return True
-
-    def _take_text(self, event: TextMessage) -> None:
-        part = event.data.encode()
-        if len(self._parts) + len(part) > self._node.limits.frame:
-            raise RemoteProtocolError(
-                f"a message is at most {self._node.limits.frame} bytes", MESSAGE_TOO_BIG
-            )
-        if not event.message_finished:
-            if event.frame_finished and len(part) < CRUMB:
-                self._count()
-            self._parts += part
-            return
-        message = bytes(self._parts) + part if self._parts else part
-        self._parts.clear()
+    def _take_message(self, message: bytes) -> None:
         taken = self._session.receive(message, self._node.now())
         if isinstance(taken, Refusal):
             self._outlet.write(text_frame(encode(taken)))
         else:
-            self._node.submit(taken.command, taken.caller, partial(self._answer, taken))
+            self._node.submit(
+                taken.command, taken.caller, partial(self._answer, taken), self._flush
+            )
+
+    def _take_other(self, kind: int, payload: bytes) -> bool:
+        """Act on what is no whole message; False: the peer has closed."""
+        if kind == CLOSE:
+            self.ending = _ENDINGS.get(close_code(payload), "lost")
+            self._outlet.finish(echo_frame(payload))
+            return False
+        if kind == PING:
+            self._count()
+            self._outlet.write(pong_frame(payload))
+        elif kind == PONG or len(payload) < CRUMB:
+            self._count()
+        return True
 
     def _answer(self, submission: Submission, reply: Reply) -> None:
         self._session.answered(submission, reply)
-        self._outlet.write(text_frame(encode(reply)))
+        frame = text_frame(encode(reply))
+        if self._answers is None:
+            self._answers = [frame]
+        else:
+            self._answers.append(frame)
+
+    def _flush(self) -> None:
+        answers, self._answers = self._answers, None
+        if answers is not None:
+            self._outlet.write(b"".join(answers))
 
     def _count(self) -> None:
         """Count a frame that carries no command; a flood of them ends the connection."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 _FIN: Final = 0x80
-_TEXT, _CLOSE, _PING = _FIN | 0x1, _FIN | 0x8, _FIN | 0x9
+_TEXT, _CLOSE, _PING, _PONG = _FIN | 0x1, _FIN | 0x8, _FIN | 0x9, _FIN | 0xA
 _LARGEST_CONTROL: Final = 125
 
 
@@ -20,7 +20,17 @@ def text_frame(payload: bytes) -> bytes:
 def close_frame(code: int, reason: str = "") -> bytes:
     """Frame the end of the connection; a reason too long for a control frame (§5.5) is cut."""
     text = reason.encode()[: _LARGEST_CONTROL - 2].decode(errors="ignore").encode()
-    return bytes((_CLOSE, 2 + len(text))) + code.to_bytes(2, "big") + text
+    return echo_frame(code.to_bytes(2, "big") + text)
+
+
+def echo_frame(payload: bytes) -> bytes:
+    """Frame the answer to a close frame with this payload: the same (§5.5.1)."""
+    return bytes((_CLOSE, len(payload))) + payload
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Frame the answer to a ping with this payload (§5.5.3)."""
+    return bytes((_PONG, len(payload))) + payload
 
 
 PING: Final = bytes((_PING, 0))

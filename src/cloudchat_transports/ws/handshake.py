@@ -1,93 +1,137 @@
-"""The opening handshake (RFC 6455 §4.2), over wsproto: a request for a WebSocket, and the two answers to it."""
+"""The opening handshake (RFC 6455 §4.2): a request for a WebSocket, and the two answers to it.
+
+Read by hand, strictly: one request line and header fields as RFC 9112 writes them, nothing folded, no body. What any
+HTTP library makes of it is thrown away a moment later, and costs more than all else that a connection begins with.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from base64 import b64encode
+from hashlib import sha1
+from typing import Final
 from urllib.parse import urlsplit
 
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
-from wsproto.utilities import RemoteProtocolError
-
 from cloudchat_core.session import PROTOCOL
-from cloudchat_transports.responses import problem
+from cloudchat_transports.responses import phrase, problem
 
-if TYPE_CHECKING:
-    from wsproto.connection import Connection
-
-
-_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==\Z")
-_BAD_REQUEST: Final = RejectConnection(status_code=400)
+_HEAD: Final = re.compile(
+    # A method, a target, fields: a name, a colon, a value without control characters (RFC 9110 §5.5).
+    rb"GET ([\x21-\x7e]+) HTTP/1\.1\r?\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)+)\r?\n"
+)
+_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_VERSION: Final = b"13"
+_SINGLE: Final = (b"host", b"sec-websocket-key", b"origin")
+"""Fields that may not come twice."""
 
 
 class HandshakeError(Exception):
     """This request cannot become a WebSocket; `answer` is what to send before closing."""
 
-    def __init__(self, answer: bytes) -> None:
-        super().__init__()
-        self.answer = answer
+    def __init__(self, detail: str, status: int = 400, headers: tuple[str, ...] = ()) -> None:
+        super().__init__(detail)
+        self.answer = _answer(status, headers)
 
 
 class Upgrade:
     """A valid request for a WebSocket: `host`, `origin` (None: not sent), `path` and `query` are what was asked for."""
 
+    __slots__ = ("_key", "_subprotocol", "host", "origin", "path", "query")
+
     def __init__(self, head: bytes) -> None:
         """Read the request head (with its final empty line); raises `HandshakeError` where it is no such request."""
-        self._wsproto = WSConnection(ConnectionType.SERVER)
+        match = _HEAD.fullmatch(head)
+        if match is None:
+            raise HandshakeError("this is no HTTP/1.1 request to GET something")
+        fields = _fields(match[2])
+        if "upgrade" not in _tokens(fields.get(b"connection")):
+            raise HandshakeError("Connection: Upgrade is missing")
+        if "websocket" not in _tokens(fields.get(b"upgrade")):
+            raise HandshakeError("Upgrade: websocket is missing")
+        if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
+            raise HandshakeError("a request to upgrade has no body")
+        version = fields.get(b"sec-websocket-version")
+        if version != _VERSION:
+            known = ("Sec-WebSocket-Version: 13",)
+            raise HandshakeError("this is another version", 426 if version else 400, known)
+        self._key = fields.get(b"sec-websocket-key", b"")
+        if not _KEY.fullmatch(self._key):
+            raise HandshakeError("Sec-WebSocket-Key is not 16 bytes in base64")
+        offered = _tokens(fields.get(b"sec-websocket-protocol"), lower=False)
+        self._subprotocol = PROTOCOL if PROTOCOL in offered else None
+        self._read_target(match[1].decode(), fields.get(b"host"))
+        origin = fields.get(b"origin")
+        self.origin = None if origin is None else origin.decode("latin-1")
+
+    def _read_target(self, target: str, host: bytes | None) -> None:
         try:
-            request = self._request(head)
-            url = urlsplit(request.target)
-        except RemoteProtocolError as error:
-            hint = error.event_hint or _BAD_REQUEST
-            raise HandshakeError(self._wsproto.send(hint)) from error
-        except (
-            ValueError
-        ) as error:  # a Host that is no IDNA (wsproto decodes it), a target that is no URL
-            raise HandshakeError(self._wsproto.send(_BAD_REQUEST)) from error
+            if host is None:
+                raise HandshakeError("Host is missing")
+            self.host = host.decode("ascii")
+            if target.startswith("/"):
+                self.path, _, self.query = target.partition("?")
+                return
+            url = urlsplit(target)
+        except ValueError:  # a Host that is not ASCII, a target that is no URL
+            raise HandshakeError("this names no host, or no resource") from None
         # A target in absolute form stands for the Host header as well (RFC 9112 §3.2.2).
-        self.host: str = url.netloc or request.host
+        self.host = url.netloc or self.host
         self.path, self.query = url.path, url.query
-        origins = [value for name, value in request.extra_headers if name == b"origin"]
-        self.origin: str | None = origins[0].decode("latin-1") if origins else None
-        self._subprotocol = PROTOCOL if PROTOCOL in request.subprotocols else None
 
-    def _request(self, head: bytes) -> Request:
-        self._wsproto.receive_data(head)
-        request = next(self._wsproto.events(), None)
-        if not isinstance(request, Request):
-            raise RemoteProtocolError("an incomplete head")
-        if head.partition(b"\n")[0].rstrip(b"\r").endswith(b"HTTP/1.0"):
-            raise RemoteProtocolError("an upgrade takes HTTP/1.1 (RFC 9110 §7.8)")
-        if [name for name, _ in request.extra_headers].count(b"origin") > 1:
-            raise RemoteProtocolError("more than one Origin")
-        # wsproto takes any key; §4.2.1 wants 16 bytes in base64.
-        keys = [value for name, value in request.extra_headers if name == b"sec-websocket-key"]
-        if len(keys) != 1 or not _KEY.match(keys[0]):
-            raise RemoteProtocolError("Sec-WebSocket-Key is not 16 bytes in base64")
-        return request
-
-    def accept(self) -> tuple[bytes, Connection]:
-        """Return the answer that opens the WebSocket, and wsproto's frame engine for what follows.
+    def accept(self) -> bytes:
+        """Return the answer that opens the WebSocket.
 
         No extension is accepted: shared frames are not compressed for each connection, and what is not inflated does
-        not grow past the limit. The HTTP half of the engine is let go of.
+        not grow past the limit.
         """
-        answer = self._wsproto.send(AcceptConnection(subprotocol=self._subprotocol))
-        engine = self._wsproto.connection
-        assert engine is not None, "a connection that was accepted is open"  # noqa: S101
-        return answer, engine
+        digest = b64encode(sha1(self._key + _GUID, usedforsecurity=False).digest())
+        chosen = "" if self._subprotocol is None else f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n"
+        return (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {digest.decode()}\r\n{chosen}\r\n"
+        ).encode()
 
     def reject(self, code: str, detail: str) -> bytes:
         """Return the answer that refuses it: a problem (RFC 9457) with the protocol's `code`."""
         answer = problem(code, detail)
-        headers = [
-            *((name.encode(), value.encode()) for name, value in answer.headers),
-            (b"content-type", answer.content_type.encode()),
-            (b"content-length", b"%d" % len(answer.body)),
-            (b"connection", b"close"),
-        ]
-        start = self._wsproto.send(
-            RejectConnection(status_code=answer.status, headers=headers, has_body=True)
+        headers = (
+            *(f"{name}: {value}" for name, value in answer.headers),
+            f"content-type: {answer.content_type}",
         )
-        return start + self._wsproto.send(RejectData(data=answer.body, body_finished=True))
+        return _answer(answer.status, headers, answer.body)
+
+
+def _answer(status: int, headers: tuple[str, ...], body: bytes = b"") -> bytes:
+    lines = (
+        f"HTTP/1.1 {status} {phrase(status)}",
+        *headers,
+        f"content-length: {len(body)}",
+        "connection: close",
+        "\r\n",
+    )
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def _fields(lines: bytes) -> dict[bytes, bytes]:
+    """Return the header fields by name in lower case; a list may come in several."""
+    fields: dict[bytes, bytes] = {}
+    for line in lines.splitlines():
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        known = fields.get(name)
+        if known is not None:
+            if name in _SINGLE:
+                raise HandshakeError(f"more than one {name.decode()}")
+            value = known + b"," + value
+        fields[name] = value
+    return fields
+
+
+def _tokens(value: bytes | None, *, lower: bool = True) -> list[str]:
+    """Return the members of a list (RFC 9110 §5.6.1)."""
+    if value is None:
+        return []
+    text = value.decode("latin-1")
+    return [member.strip(" \t") for member in (text.lower() if lower else text).split(",")]

@@ -73,12 +73,12 @@ class WebSocketServer:
             outlet.finish(upgrade.reject(error.code, error.detail))
             await outlet.aclose()
             return
-        answer, engine = upgrade.accept()
+        answer = upgrade.accept()
         del head, upgrade
         session = Session(
             self._node.limits, self._rates, outlet.peer, feed=secrets.token_urlsafe(12)
         )
-        channel = Channel(self._node, outlet, session, engine, self._rates)
+        channel = Channel(self._node, outlet, session, self._rates)
         beginning = self._node.begin(request.after, request.topics, session.feed)
         self._node.open_feed(session.feed, channel.close)
         self._channels.add(channel)
