@@ -55,8 +55,11 @@ def _nested(value: Any, data: bytes | str) -> bool:
 
     How deep the interpreter itself could go depends on who calls, so what was once read might not be written later.
     """
-    brackets = ("[", "{") if isinstance(data, str) else (b"[", b"{")
-    if sum(map(data.count, brackets)) <= DEEPEST:  # type: ignore[arg-type]
+    if isinstance(data, str):
+        brackets = data.count("[") + data.count("{")
+    else:
+        brackets = data.count(b"[") + data.count(b"{")
+    if brackets <= DEEPEST:
         return False
     level = [value]
     for _ in range(DEEPEST):

@@ -90,9 +90,8 @@ class Memories(msgspec.Struct, frozen=True):
                 scopes = scopes.delete(name)
         known = scopes.get(memory.scope)
         commands = OrderedMap[str, Remembered]() if known is None else known.commands
-        for old in memory.forget:
-            commands = commands.delete(old)
-        commands = commands.set(memory.id, Remembered(memory.content, ack, at))
+        remembered = Remembered(memory.content, ack, at)
+        commands = commands.set(memory.id, remembered, memory.forget)
         since = self.since if memory.scope == SHARED else self.since or at
         return Memories(scopes.set(memory.scope, Scope(commands, at)), since)
 

@@ -5,7 +5,7 @@
 The state is immutable so that a batch whose append fails is dropped by forgetting it.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -30,6 +30,8 @@ from cloudchat_core.history import OrderedMap
 from cloudchat_core.instances import ABSENT, Instance, Operation
 from cloudchat_core.memory import Memories
 from cloudchat_core.nicknames import Participation, Registry
+
+T = TypeVar("T")
 
 RECENT: Final = 50
 """How many messages, and how many instance events, a snapshot shows (protocol)."""
@@ -116,9 +118,9 @@ def evolve(state: Workspace, record: Record) -> Workspace:
             changes["participants"] = state.participants.release(private.holder)
             changes["memories"] = state.memories.touch(private.holder, record.at)
         case Message():
-            changes["messages"] = state.messages.set(
-                record.offset, Authored(event, private.holder)
-            ).newest(RECENT)
+            changes["messages"] = _recent(
+                state.messages, record.offset, Authored(event, private.holder)
+            )
         case Redacted():
             changes["messages"] = _redact(state.messages, event.message)
         case Received():
@@ -138,6 +140,11 @@ def evolve(state: Workspace, record: Record) -> Workspace:
             memory, memory.ack or Ack(memory.id, event.cursor), record.at
         )
     return msgspec.structs.replace(state, **changes)
+
+
+def _recent(kept: OrderedMap[int, T], offset: int, value: T) -> OrderedMap[int, T]:
+    """Return a copy with one more, and no more than the newest `RECENT`."""
+    return kept.set(offset, value, kept.oldest(len(kept) + 1 - RECENT))
 
 
 def _redact(messages: OrderedMap[int, Authored], cursor: str) -> OrderedMap[int, Authored]:
@@ -167,7 +174,7 @@ def _begin(state: Workspace, record: Record, event: Received) -> dict[str, Any]:
     )
     known = Instance.from_view(view)
     return {
-        "worklog": state.worklog.set(record.offset, event).newest(RECENT),
+        "worklog": _recent(state.worklog, record.offset, event),
         "operations": state.operations.set(ref.id, operation),
         "instances": state.instances.set(view.id, msgspec.structs.replace(known, operation=ref.id)),
     }
@@ -175,7 +182,7 @@ def _begin(state: Workspace, record: Record, event: Received) -> dict[str, Any]:
 
 def _finish(state: Workspace, record: Record, event: AnyInstanceEvent) -> dict[str, Any]:
     view, ref = event.instance, event.operation
-    worklog = state.worklog.set(record.offset, event).newest(RECENT)
+    worklog = _recent(state.worklog, record.offset, event)
     operation = state.operations.get(ref.id)
     if operation is None:
         return {"worklog": worklog}
