@@ -56,10 +56,8 @@ def _nested(value: Any, data: bytes | str) -> bool:
     How deep the interpreter itself could go depends on who calls, so what was once read might not be written later.
     """
     if isinstance(data, str):
-        brackets = data.count("[") + data.count("{")
-    else:
-        brackets = data.count(b"[") + data.count(b"{")
-    if brackets <= DEEPEST:
+        data = data.encode(errors="surrogatepass")
+    if data.count(b"[") + data.count(b"{") <= DEEPEST:
         return False
     level = [value]
     for _ in range(DEEPEST):

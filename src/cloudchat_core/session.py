@@ -39,6 +39,20 @@ class Session:
     has no token. `feed` is the random name of its feed, where it has one.
     """
 
+    __slots__ = (
+        "_address",
+        "_given",
+        "_identity",
+        "_joined",
+        "_joining",
+        "_limits",
+        "_rates",
+        "_refused",
+        "_scope",
+        "_unanswered",
+        "feed",
+    )
+
     def __init__(
         self,
         limits: Limits,

@@ -21,8 +21,15 @@ class _OpenFeed:
 
     def __init__(self, end: Callable[[int], None]) -> None:
         self.end = end
-        self.scopes: set[str] = set()
-        self.away: frozenset[str] = frozenset()
+        self.scopes: tuple[str, ...] = ()
+        self.away: tuple[str, ...] = ()
+
+    def serve(self, scope: str) -> None:
+        if scope not in self.scopes:
+            self.scopes += (scope,)
+
+    def release(self, scope: str) -> None:
+        self.scopes = tuple(each for each in self.scopes if each != scope)
 
 
 class Attendance:
@@ -40,7 +47,7 @@ class Attendance:
         opened = self._feeds[feed] = _OpenFeed(end)
         for scope in scopes:
             if self._presence.is_away(scope):
-                opened.away |= {scope}
+                opened.away += (scope,)
             else:
                 self._attach(scope, feed)
 
@@ -92,13 +99,13 @@ class Attendance:
             # A page that was loaded again may have opened its feed before it joined.
             for name, known in self._feeds.items():
                 if scope in known.away:
-                    known.away -= {scope}
+                    known.away = tuple(each for each in known.away if each != scope)
                     self._attach(scope, name)
         self._attach(scope, feed)
 
     def _detach(self, scope: str) -> None:
         for feed in self._presence.away(scope, self._now()):
-            self._feeds[feed].scopes.discard(scope)
+            self._feeds[feed].release(scope)
         self._arm(self._presence.deadline_of(scope))
 
     def _attach(self, scope: str, feed: str) -> None:
@@ -106,8 +113,8 @@ class Attendance:
         if known is None:
             self.hold(scope, JOIN_HOLD)
             return
-        known.scopes.add(scope)
+        known.serve(scope)
         too_many = self._feeds.get(self._presence.opened(scope, feed) or "")
         if too_many is not None:
-            too_many.scopes.discard(scope)
+            too_many.release(scope)
             too_many.end(TOO_MANY_FEEDS)

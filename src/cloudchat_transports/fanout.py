@@ -28,7 +28,7 @@ from cloudchat_transports.follower import read_page
 if TYPE_CHECKING:
     from cloudchat_core.feed import Framing
     from cloudchat_engine.node import Node
-    from cloudchat_transports.outlet import Outlet
+    from cloudchat_transports.outlet import Outlet, Refill
 
 SLICE = 100
 """Outlets written to between two checkpoints: about 1 ms of writes."""
@@ -47,6 +47,7 @@ class Fanout:
         """Serve `node`'s feed."""
         self._node = node
         self._followers: dict[Outlet, Framing] = {}
+        self._refills: dict[tuple[Framing, frozenset[str]], Refill] = {}
         self._news = trio.Event()
 
     @property
@@ -58,7 +59,10 @@ class Fanout:
         """Write to `outlet` from now on, framed, all events of `topics` after `offset`, and heartbeats."""
         view = self._node.feed.view(framing, topics)
         self._followers[outlet] = framing
-        outlet.follow(view, offset, partial(read_page, self._node, framing, topics))
+        key = framing, topics
+        if key not in self._refills:
+            self._refills[key] = partial(read_page, self._node, framing, topics)
+        outlet.follow(view, offset, self._refills[key])
         if outlet.push(trio.current_time()):
             self._wake()
 

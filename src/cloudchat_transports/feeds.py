@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
@@ -40,6 +41,12 @@ def comeback() -> float:
     return round(random.uniform(*COMEBACK), 2)  # noqa: S311 - spreads load, guards nothing
 
 
+@lru_cache
+def _topics(text: str) -> frozenset[str]:
+    """Read a list of topics; there are few, and thousands of connections hold the same one."""
+    return frozenset(filter(None, text.split(","))) or frozenset(TOPICS)
+
+
 class FeedRequest(msgspec.Struct, frozen=True):
     """The parameters of a feed: the cursor handed in (empty: none), and the topics that are shown."""
 
@@ -69,7 +76,7 @@ def feed_request(parameters: dict[str, str]) -> FeedRequest:
     workspace = parameters.get("workspace", WORKSPACE)
     if workspace != WORKSPACE:
         raise RefusedError(Code.NOT_FOUND, f"there is no workspace {workspace!r}")
-    topics = frozenset(filter(None, parameters.get("topics", "").split(","))) or frozenset(TOPICS)
+    topics = _topics(parameters.get("topics", ""))
     unknown = sorted(topics.difference(TOPICS))
     if unknown:
         raise RefusedError(

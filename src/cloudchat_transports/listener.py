@@ -23,11 +23,12 @@ from cloudchat_core.errors import CloudchatError
 from cloudchat_transports.outlet import Outlet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from cloudchat_core.limits import Limits
     from cloudchat_transports._hypercorn import HttpServer
     from cloudchat_transports.fanout import Fanout
+    from cloudchat_transports.outlet import StartSoon
     from cloudchat_transports.ws.server import WebSocketServer
 
 BACKLOG: Final = 1_024
@@ -38,6 +39,8 @@ ACCEPTS: Final = 64
 
 PAUSE: Final = 0.2
 """Seconds to wait when the process is out of file descriptors."""
+
+_TASK: Final = "connection"  # of one name, instead of one each
 
 _OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -172,6 +175,7 @@ class Listener:
     # ------------------------------------------------------------------ accepting
 
     async def _accept(self, listening: socket.socket, nursery: trio.Nursery) -> None:
+        start_soon = nursery.start_soon  # one for all
         while True:
             await trio.lowlevel.wait_readable(listening)
             for _ in range(ACCEPTS):
@@ -186,22 +190,23 @@ class Listener:
                         break
                     continue  # the peer was gone already, or the network had something to say (accept(2))
                 sock.setblocking(False)
-                self._admit(sock, str(address[0]), nursery)
+                self._admit(sock, str(address[0]), start_soon)
 
-    def _admit(self, sock: socket.socket, peer: str, nursery: trio.Nursery) -> None:
+    def _admit(self, sock: socket.socket, peer: str, start_soon: StartSoon) -> None:
         if len(self._outlets) >= self._limits.connections:
             with sock, suppress(OSError):
                 sock.send(_FULL)
             return
-        outlet = Outlet(sock, start_soon=nursery.start_soon, limits=self._limits, peer=peer)
+        outlet = Outlet(sock, start_soon=start_soon, limits=self._limits, peer=peer)
         self._outlets.add(outlet)
-        nursery.start_soon(self._serve, outlet)
+        start_soon(self._serve, outlet, name=_TASK)
 
     # ------------------------------------------------------------------ one connection
 
     async def _serve(self, outlet: Outlet) -> None:
         try:
-            await self._hand_on(outlet)
+            served = await self._hand_on(outlet)
+            await served
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer is gone, or we closed it
         except* Exception:  # noqa: BLE001 - a bug costs one connection, not the server
@@ -212,8 +217,8 @@ class Listener:
             if not self._outlets:
                 self._idle.set()
 
-    async def _hand_on(self, outlet: Outlet) -> None:
-        """Read the first request's head and see who is to serve it."""
+    async def _hand_on(self, outlet: Outlet) -> Awaitable[None]:
+        """Read the first request's head and return what serves the connection, however long it lasts."""
         head, end = b"", None
         self._unasked.add(outlet)
         try:
@@ -231,13 +236,12 @@ class Listener:
             self._unasked.discard(outlet)
         if waiting.cancelled_caught or not head:
             outlet.finish(_TIMEOUT if head else b"")
-            await outlet.aclose()
-        elif (len(head) if end is None else end.end()) > self._limits.head:
+            return outlet.aclose()
+        if (len(head) if end is None else end.end()) > self._limits.head:
             outlet.finish(_TOO_LONG)
-            await outlet.aclose()
-        elif end is not None and _UPGRADE.match(head, 0, end.end()):
+            return outlet.aclose()
+        if end is not None and _UPGRADE.match(head, 0, end.end()):
             outlet.unread(head[end.end() :])
-            await self._websockets.serve(outlet, head[: end.end()])
-        else:
-            outlet.unread(head)
-            await self._http.serve(outlet, {"outlet": outlet, "fanout": self._fanout})
+            return self._websockets.serve(outlet, head[: end.end()])
+        outlet.unread(head)
+        return self._http.serve(outlet, {"outlet": outlet, "fanout": self._fanout})

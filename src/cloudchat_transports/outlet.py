@@ -28,7 +28,7 @@ import os
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import trio
 
@@ -49,7 +49,7 @@ PIECE = 128
 _RESET = struct.pack("ii", 1, 0)
 _log = logging.getLogger(__name__)
 
-StartSoon: TypeAlias = "Callable[[Callable[[], Awaitable[Any]]], None]"
+StartSoon: TypeAlias = "Callable[..., None]"
 Refill: TypeAlias = "Callable[[int], Awaitable[tuple[bytes, int]]]"
 Piece: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -118,7 +118,7 @@ class Outlet(trio.abc.HalfCloseableStream):
         self._head = b""
         self._rest: Piece = b""
         self._rest_done: trio.Event | None = None
-        self._queue: deque[tuple[Piece, trio.Event | None]] = deque()
+        self._queue: deque[tuple[Piece, trio.Event | None]] | None = None
         self._direct = 0
         self._refill: Refill | None = None
         self._gone: trio.Event | None = None
@@ -167,7 +167,17 @@ class Outlet(trio.abc.HalfCloseableStream):
         if self._direct > self._limits.direct:
             self.end()
         else:
-            self._queue.append((data, None))
+            self._enqueue(data, None)
+
+    def _enqueue(self, data: Piece, done: trio.Event | None) -> None:
+        if self._queue is None:  # most never need one, and it takes 600 bytes
+            self._queue = deque()
+        self._queue.append((data, done))
+
+    def _drop_queue(self) -> list[trio.Event]:
+        """Drop what is queued; return whom to tell."""
+        queue, self._queue = self._queue, None
+        return [done for _, done in queue or () if done is not None]
 
     def _send(self, data: Piece, done: trio.Event | None) -> bool:
         """Write from a standing start; what is left becomes the rest, and the connection stalled."""
@@ -275,6 +285,7 @@ class Outlet(trio.abc.HalfCloseableStream):
                 self._rest_done.set()
                 self._rest_done = None
             if not self._queue:
+                self._queue = None
                 return
             self._rest, self._rest_done = self._queue.popleft()
             if self._rest_done is None:
@@ -314,7 +325,7 @@ class Outlet(trio.abc.HalfCloseableStream):
                 return
         else:
             done = trio.Event()
-            self._queue.append((data, done))
+            self._enqueue(data, done)
         await self._written(done)
         if self.fd < 0 or self._ended:
             raise trio.BrokenResourceError("the connection was lost")
@@ -330,7 +341,7 @@ class Outlet(trio.abc.HalfCloseableStream):
 
     async def _flushed(self) -> None:
         done = trio.Event()
-        self._queue.append((b"", done))
+        self._enqueue(b"", done)
         await self._written(done)
 
     async def _written(self, done: trio.Event) -> None:
@@ -347,22 +358,27 @@ class Outlet(trio.abc.HalfCloseableStream):
             return data
         await trio.lowlevel.checkpoint_if_cancelled()
         size, waited = min(max_bytes or RECEIVE, RECEIVE), False
-        while not self._closing:
-            try:
-                data = self._sock.recv(size)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._sock)
-                waited = True
-            except OSError as error:
-                self.abort()
-                raise trio.BrokenResourceError("the connection was lost") from error
-            else:
-                self._peer_done = not data
-                if not waited:
-                    # A client that always has something to say must not keep the others from being heard.
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
-        raise trio.ClosedResourceError("this connection is closed")
+        while (received := self._receive(size)) is None:
+            await trio.lowlevel.wait_readable(self._sock)
+            waited = True
+        if not waited:
+            # A client that always has something to say must not keep the others from being heard.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return received
+
+    def _receive(self, size: int) -> bytes | None:
+        """Return what has come; None: nothing yet. (Who waits holds neither the error that says so nor its frames.)"""
+        if self._closing:
+            raise trio.ClosedResourceError("this connection is closed")
+        try:
+            data = self._sock.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self.abort()
+            raise trio.BrokenResourceError("the connection was lost") from error
+        self._peer_done = not data
+        return data
 
     def unread(self, data: bytes) -> None:
         """Have `data`, which was read already, read again first."""
@@ -403,10 +419,8 @@ class Outlet(trio.abc.HalfCloseableStream):
         if self._closing or self._ended:
             return
         self._ended = True
-        waiting = [done for _, done in self._queue if done is not None]
-        self._queue.clear()
         self._direct = 0
-        for done in waiting:
+        for done in self._drop_queue():
             done.set()
         self.finish(self.last_words)
 
@@ -451,10 +465,9 @@ class Outlet(trio.abc.HalfCloseableStream):
         self._closing = True
         self.unfollow()
         self._tell_gone()
-        for done in (self._rest_done, *(done for _, done in self._queue)):
+        for done in (self._rest_done, *self._drop_queue()):
             if done is not None:
                 done.set()
-        self._queue.clear()
         self._rest, self._rest_done = b"", None
 
     async def wait_closed(self) -> None:

@@ -87,6 +87,11 @@ class Channel:
 
     # ------------------------------------------------------------------ what others ask of it
 
+    @property
+    def feed(self) -> str:
+        """The name of its feed."""
+        return self._session.feed
+
     def close(self, code: int) -> None:
         """End it from our side; the task that reads does the rest."""
         self._outlet.finish(close_frame(code))
@@ -122,6 +127,7 @@ class Channel:
                         return
                     if count % FAIR == 0:
                         await trio.lowlevel.checkpoint()
+                data = payload = b""  # not to be held while nothing comes
         except RemoteProtocolError as error:
             self._outlet.finish(close_frame(error.close_code, str(error)))
         except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import trio
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cloudchat_core.rates import Rates
     from cloudchat_engine.node import Node
     from cloudchat_transports.fanout import Fanout
+    from cloudchat_transports.feeds import FeedRequest
     from cloudchat_transports.outlet import Outlet
 
 PATH: Final = "/v1/ws"
@@ -29,6 +30,18 @@ Check: TypeAlias = "Callable[[str, str | None], str | None]"
 
 LOOK: Final = 1 / 12
 """Part of a heartbeat's time between two looks at who is silent."""
+
+
+SMALL: Final = 16_384
+"""Bytes of a snapshot that is written in one piece with what comes before it."""
+
+
+class _Following(NamedTuple):
+    """From where a feed goes on, and what is to be written before: a large snapshot, the same object for all."""
+
+    snapshot: bytes
+    topics: frozenset[str]
+    offset: int
 
 
 class WebSocketServer:
@@ -54,48 +67,64 @@ class WebSocketServer:
 
     async def serve(self, outlet: Outlet, head: bytes) -> None:
         """Serve one connection, whose request's head was read already, until it is closed."""
-        try:
-            upgrade = Upgrade(head)
-        except HandshakeError as error:
-            outlet.finish(error.answer)
+        opened = self._open(outlet, head)
+        del head  # what stands in a frame here is held for as long as the connection lasts
+        if opened is None:
             await outlet.aclose()
             return
+        channel, following = opened
+        del opened
         try:
-            if upgrade.path != PATH:
-                raise RefusedError(Code.NOT_FOUND, f"WebSockets are served at {PATH}")
-            forbidden = self._check(upgrade.host, upgrade.origin)
-            if forbidden is not None:
-                raise RefusedError(Code.FORBIDDEN, forbidden)
-            if "ws" not in self._transports:
-                raise RefusedError(Code.NOT_FOUND, switched_off("ws", self._transports))
-            request = feed_request(parse_query(upgrade.query))
-        except RefusedError as error:
-            outlet.finish(upgrade.reject(error.code, error.detail))
-            await outlet.aclose()
-            return
-        answer = upgrade.accept()
-        del head, upgrade
-        session = Session(
-            self._node.limits, self._rates, outlet.peer, feed=secrets.token_urlsafe(12)
-        )
-        channel = Channel(self._node, outlet, session, self._rates)
-        beginning = self._node.begin(request.after, request.topics, session.feed)
-        self._node.open_feed(session.feed, channel.close)
-        self._channels.add(channel)
-        try:
-            gap = () if beginning.gap is None else (beginning.gap,)
-            await outlet.send_all(answer + b"".join(map(text_frame, (beginning.welcome, *gap))))
-            if beginning.snapshot:
-                await outlet.send_all(self._framed(request.topics, beginning.snapshot))
-            self._fanout.follow(outlet, text_frame, request.topics, beginning.offset)
+            if following.snapshot:
+                await outlet.send_all(following.snapshot)
+            self._fanout.follow(outlet, text_frame, following.topics, following.offset)
+            del following
             await channel.read()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # lost, or ended by us from elsewhere: what follows is the same
         finally:
             self._channels.discard(channel)
             self._fanout.unfollow(outlet)
-            self._node.close_feed(session.feed, channel.ending)
+            self._node.close_feed(channel.feed, channel.ending)
             await outlet.aclose()
+
+    def _open(self, outlet: Outlet, head: bytes) -> tuple[Channel, _Following] | None:
+        """Answer the request and begin the feed, or refuse it and finish (None)."""
+        try:
+            upgrade = Upgrade(head)
+        except HandshakeError as error:
+            outlet.finish(error.answer)
+            return None
+        try:
+            request = self._admit(upgrade)
+        except RefusedError as error:
+            outlet.finish(upgrade.reject(error.code, error.detail))
+            return None
+        feed = secrets.token_urlsafe(12)
+        session = Session(self._node.limits, self._rates, outlet.peer, feed=feed)
+        channel = Channel(self._node, outlet, session, self._rates)
+        beginning = self._node.begin(request.after, request.topics, feed)
+        self._node.open_feed(feed, channel.close)
+        self._channels.add(channel)
+        first = upgrade.accept() + text_frame(beginning.welcome)
+        if beginning.gap is not None:
+            first += text_frame(beginning.gap)
+        snapshot = self._framed(request.topics, beginning.snapshot) if beginning.snapshot else b""
+        if len(snapshot) <= SMALL:
+            first, snapshot = first + snapshot, b""
+        outlet.write(first)
+        return channel, _Following(snapshot, request.topics, beginning.offset)
+
+    def _admit(self, upgrade: Upgrade) -> FeedRequest:
+        """Return what feed is asked for; raises `RefusedError`."""
+        if upgrade.path != PATH:
+            raise RefusedError(Code.NOT_FOUND, f"WebSockets are served at {PATH}")
+        forbidden = self._check(upgrade.host, upgrade.origin)
+        if forbidden is not None:
+            raise RefusedError(Code.FORBIDDEN, forbidden)
+        if "ws" not in self._transports:
+            raise RefusedError(Code.NOT_FOUND, switched_off("ws", self._transports))
+        return feed_request(parse_query(upgrade.query))
 
     def _framed(self, topics: frozenset[str], parts: Sequence[bytes]) -> bytes:
         """Frame a snapshot, once for all who get it: it may be large, and not all of them read it at once."""
