@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import secrets
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from cloudchat_cli.collecting import collect_when_quiet
 from cloudchat_cli.output import Failure
 from cloudchat_core.clock import SystemClock
 from cloudchat_core.errors import CloudchatError
@@ -136,11 +136,13 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     )
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with serving(node, sockets, settings.access, settings.transports) as listener:
-            # What is here now stays for good: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
-            ready(_url(settings.host, listener.port))
-            await anext(signals)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(
+                    collect_when_quiet, lambda: (listener.accepted, node.state.offset)
+                )
+                ready(_url(settings.host, listener.port))
+                await anext(signals)
+                nursery.cancel_scope.cancel()
             logging.getLogger(__name__).info("stopping")
             trio.lowlevel.spawn_system_task(_impatient, signals)
 

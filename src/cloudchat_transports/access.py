@@ -16,6 +16,7 @@ not known for certain, so its own origin is its host and port alone; a missing p
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -27,6 +28,7 @@ _AUTHORITY: Final = re.compile(
 )
 _ORIGIN: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)", re.ASCII)
 _PORTS: Final = {"http": 80, "https": 443}
+_KNOWN: Final = 128  # names that are not read again: all callers of a server use the same few
 
 
 class Authority(NamedTuple):
@@ -36,6 +38,7 @@ class Authority(NamedTuple):
     port: int | None
 
 
+@lru_cache(maxsize=_KNOWN)
 def parse_authority(text: str) -> Authority | None:
     """Read `host[:port]` (RFC 9110 §7.2); None where it is none."""
     match = _AUTHORITY.fullmatch(text)
@@ -59,6 +62,7 @@ def _comparable(host: str) -> str | None:
     return name.lower().removesuffix(".") or None
 
 
+@lru_cache(maxsize=_KNOWN)
 def _is_literal(host: str) -> bool:
     try:
         return host.startswith("[") or bool(IPv4Address(host).packed)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+from base64 import urlsafe_b64encode
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
@@ -30,6 +32,18 @@ def switched_off(name: str, offered: Collection[str]) -> str:
     """Return what to tell who asks for the transport `name`, where only `offered` are on."""
     others = ", ".join(f"/v1/{other}" for other in TRANSPORTS if other in offered)
     return f"the transport {name} is switched off on this server; it has: {others}"
+
+
+_NAME: Final = 12  # random bytes of a feed's name
+_names: list[bytes] = []
+
+
+def feed_name() -> str:
+    """Return the name of a new feed: 96 random bits, which nobody guesses. (The kernel is asked for many at once.)"""
+    if not _names:
+        data = os.urandom(128 * _NAME)
+        _names.extend(data[start : start + _NAME] for start in range(0, len(data), _NAME))
+    return urlsafe_b64encode(_names.pop()).decode()
 
 
 COMEBACK: Final = (0.5, 5.0)

@@ -37,6 +37,9 @@ BACKLOG: Final = 1_024
 ACCEPTS: Final = 64
 """Connections taken in between two checkpoints."""
 
+LOOK: Final = 1 / 12
+"""Part of the time for a request's head after which is looked for those that have not sent theirs."""
+
 PAUSE: Final = 0.2
 """Seconds to wait when the process is out of file descriptors."""
 
@@ -120,9 +123,12 @@ class Listener:
             fanout,
         )
         self._outlets: set[Outlet] = set()
-        self._unasked: set[Outlet] = set()  # those whose first request has not come yet
+        # Those whose first request has not come yet: until when it may, and what they are told when it did not.
+        self._unasked: dict[Outlet, tuple[float, bytes]] = {}
         self._accepting, self._serving = trio.CancelScope(), trio.CancelScope()
         self._idle = trio.Event()
+        self.accepted = 0
+        """How many connections were accepted, ever."""
 
     @property
     def port(self) -> int:
@@ -142,6 +148,7 @@ class Listener:
                 async with trio.open_nursery() as nursery:
                     with self._accepting:
                         async with trio.open_nursery() as accepting:
+                            accepting.start_soon(self._hurry)
                             for listening in self._sockets:
                                 accepting.start_soon(self._accept, listening, nursery)
                             task_status.started()
@@ -199,7 +206,18 @@ class Listener:
             return
         outlet = Outlet(sock, start_soon=start_soon, limits=self._limits, peer=peer)
         self._outlets.add(outlet)
+        self.accepted += 1
         start_soon(self._serve, outlet, name=_TASK)
+
+    async def _hurry(self) -> None:
+        """Let go of those that do not ask in time. (A deadline for each would take a fifth of its start.)"""
+        while True:
+            await trio.sleep(self._limits.head_time * LOOK)
+            now = trio.current_time()
+            late = [item for item in self._unasked.items() if item[1][0] <= now]
+            for outlet, (_, words) in late:
+                del self._unasked[outlet]
+                outlet.finish(words)
 
     # ------------------------------------------------------------------ one connection
 
@@ -220,22 +238,26 @@ class Listener:
     async def _hand_on(self, outlet: Outlet) -> Awaitable[None]:
         """Read the first request's head and return what serves the connection, however long it lasts."""
         head, end = b"", None
-        self._unasked.add(outlet)
+        until = trio.current_time() + self._limits.head_time
+        self._unasked[outlet] = until, b""
         try:
-            with trio.move_on_after(self._limits.head_time) as waiting:
-                while (
-                    end is None
-                    and len(head) <= self._limits.head
-                    and (data := await outlet.receive_some())
-                ):
-                    # The end may have been cut in two; the rest need not be looked at again.
-                    start = max(0, len(head) - 3)
-                    head += data
-                    end = _HEAD_END.search(head, start)
+            while (
+                end is None
+                and len(head) <= self._limits.head
+                and (data := await outlet.receive_some())
+            ):
+                # The end may have been cut in two; the rest need not be looked at again.
+                start = max(0, len(head) - 3)
+                head += data
+                end = _HEAD_END.search(head, start)
+                self._unasked[outlet] = until, _TIMEOUT
+        except trio.ClosedResourceError:
+            if outlet in self._unasked:
+                raise
+            return outlet.aclose()  # it took too long
         finally:
-            self._unasked.discard(outlet)
-        if waiting.cancelled_caught or not head:
-            outlet.finish(_TIMEOUT if head else b"")
+            self._unasked.pop(outlet, None)
+        if not head:
             return outlet.aclose()
         if (len(head) if end is None else end.end()) > self._limits.head:
             outlet.finish(_TOO_LONG)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,7 @@ from cloudchat_core.codec import encode
 from cloudchat_core.errors import Code
 from cloudchat_core.frames import Closing
 from cloudchat_core.presence import POLL_HOLD
-from cloudchat_transports.feeds import comeback, feed_request
+from cloudchat_transports.feeds import comeback, feed_name, feed_request
 from cloudchat_transports.follower import Follower
 from cloudchat_transports.responses import JSON, ProblemError, Response
 
@@ -48,7 +47,7 @@ class Polls:
         scopes = request.feed_scopes(self._node.state)
         if self._over:
             raise ProblemError(Code.UNAVAILABLE, "the server restarts", retry_after=comeback())
-        feed = secrets.token_urlsafe(12)
+        feed = feed_name()
         with anyio.CancelScope() as waiting:
             self._node.open_feed(feed, lambda _code: waiting.cancel(), scopes)
             self._waiting.add(waiting)

@@ -11,7 +11,6 @@ the sweep follows: first `write`, then `follow`; first `unfollow`, then `write`.
 from __future__ import annotations
 
 import logging
-import secrets
 import socket
 import sys
 from contextlib import suppress
@@ -24,7 +23,7 @@ from cloudchat_core.codec import encode
 from cloudchat_core.errors import Code
 from cloudchat_core.frames import Closing
 from cloudchat_engine.ports import LogError
-from cloudchat_transports.feeds import comeback, feed_request
+from cloudchat_transports.feeds import comeback, feed_name, feed_request
 from cloudchat_transports.follower import Follower
 from cloudchat_transports.requests import DisconnectedError
 from cloudchat_transports.responses import ProblemError, Response, Stream
@@ -99,7 +98,7 @@ class EventStreams:
         scopes: list[str],
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
-        node, feed = self._node, secrets.token_urlsafe(12)
+        node, feed = self._node, feed_name()
         with anyio.CancelScope() as serving:
             beginning = node.begin(wanted.after, wanted.topics, feed)
             self._serving.add(serving)

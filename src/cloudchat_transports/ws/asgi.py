@@ -10,7 +10,6 @@ word is depends on the server: Hypercorn 0.18 tells a close with 1000 or 1001 as
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +23,7 @@ from cloudchat_core.session import PROTOCOL, Session
 from cloudchat_transports.feeds import (
     TRANSPORTS,
     comeback,
+    feed_name,
     feed_request,
     parse_query,
     switched_off,
@@ -83,7 +83,7 @@ class AsgiWebSockets:
             {"type": "websocket.accept", "subprotocol": PROTOCOL if PROTOCOL in offered else None}
         )
         address = (scope.get("client") or ("",))[0]
-        feed = secrets.token_urlsafe(12)
+        feed = feed_name()
         session = Session(self._node.limits, self._rates, address, feed=feed)
         channel = _AsgiChannel(self._node, session, send)
         self._open.add(channel)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import trio
 
 from cloudchat_core.errors import Code, RefusedError
 from cloudchat_core.session import Session
-from cloudchat_transports.feeds import TRANSPORTS, feed_request, parse_query, switched_off
+from cloudchat_transports.feeds import (
+    TRANSPORTS,
+    feed_name,
+    feed_request,
+    parse_query,
+    switched_off,
+)
 from cloudchat_transports.ws.channel import Channel
 from cloudchat_transports.ws.frames import text_frame
 from cloudchat_transports.ws.handshake import HandshakeError, Upgrade
@@ -100,7 +105,7 @@ class WebSocketServer:
         except RefusedError as error:
             outlet.finish(upgrade.reject(error.code, error.detail))
             return None
-        feed = secrets.token_urlsafe(12)
+        feed = feed_name()
         session = Session(self._node.limits, self._rates, outlet.peer, feed=feed)
         channel = Channel(self._node, outlet, session, self._rates)
         beginning = self._node.begin(request.after, request.topics, feed)
