@@ -24,6 +24,7 @@ from cloudchat_core.clock import rfc3339
 from cloudchat_core.codec import encode
 from cloudchat_core.frames import Heartbeat
 from cloudchat_transports.follower import read_page
+from cloudchat_transports.outlet import sweep
 
 if TYPE_CHECKING:
     from cloudchat_core.feed import Framing
@@ -91,9 +92,7 @@ class Fanout:
             outlets = list(self._followers)
             more = False
             for start in range(0, len(outlets), SLICE):
-                now = trio.current_time()
-                for outlet in outlets[start : start + SLICE]:
-                    more |= outlet.push(now)
+                more |= sweep(outlets[start : start + SLICE], trio.current_time())
                 await trio.lowlevel.checkpoint()
             if more:
                 self._wake()
