@@ -114,6 +114,8 @@ class HttpServer:
         config.websocket_max_message_size = limits.frame
         config.websocket_ping_interval = heartbeat
         self._config = config
+        self.app = app
+        """The application, as it is."""
         self._app = wrap_app(app, config.wsgi_max_body_size, "asgi")
         self._context = WorkerContext(None)
 

@@ -1,8 +1,9 @@
 """One port for everything: accept, look at the first request's head, and hand the connection on.
 
-A WebSocket upgrade goes to our own server (`ws/server.py`), whatever else to Hypercorn, both over the connection's
-`Outlet`. The bytes that were looked at are read again from the outlet, so whoever takes over sees the whole connection.
-(An upgrade that is not a connection's first request goes through Hypercorn and the ASGI application.)
+A WebSocket upgrade goes to our own server (`ws/server.py`), a plain request for an event stream to the application
+itself (`sse/direct.py`), whatever else to Hypercorn, all over the connection's `Outlet`. The bytes that were looked at
+are read again from the outlet where Hypercorn takes over, so that it sees the whole connection. (An upgrade that is not
+a connection's first request goes through Hypercorn and the ASGI application.)
 
 The accept loop outlives everything: a connection's exception ends that connection, and when the process has no file
 descriptors left the loop pauses until some were closed.
@@ -15,12 +16,14 @@ import logging
 import re
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from cloudchat_core.errors import CloudchatError
 from cloudchat_transports.outlet import Outlet
+from cloudchat_transports.sse.direct import plain_stream, serve_stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -265,5 +268,10 @@ class Listener:
         if end is not None and _UPGRADE.match(head, 0, end.end()):
             outlet.unread(head[end.end() :])
             return self._websockets.serve(outlet, head[: end.end()])
+        state: dict[str, object] = {"outlet": outlet, "fanout": self._fanout}
+        stream = plain_stream(head)
+        if stream is not None:
+            then = partial(self._http.serve, outlet, state)
+            return serve_stream(self._http.app, outlet, stream, state, then)
         outlet.unread(head)
-        return self._http.serve(outlet, {"outlet": outlet, "fanout": self._fanout})
+        return self._http.serve(outlet, state)

@@ -159,9 +159,13 @@ class Request:
             raise failure[0]
         return outcome[0]
 
-    async def _watch(self, working: anyio.CancelScope) -> None:
+    async def disconnected(self) -> None:
+        """Wait until the client is gone; to be called when the body was read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    async def _watch(self, working: anyio.CancelScope) -> None:
+        await self.disconnected()
         working.cancel()
 
     def idempotency_key(self, scope: str) -> str:

@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = "text/event-stream"
 
-STREAM: Final = "/v1/sse"
-"""Where streams are served."""
-
 BEAT: Final = 0.9
 """Part of a heartbeat's time after which a silent stream gets one."""
 
@@ -106,7 +103,13 @@ class EventStreams:
             try:
                 await write(RETRY + b"".join(map(event, beginning.frames())))
                 follow = partial(self._follow, request, wanted.topics, beginning.offset, write)
-                await request.attended(follow)
+                del (
+                    beginning
+                )  # a snapshot, which each may have another of, for as long as the stream lasts
+                if request.state.get("alone"):
+                    await follow()
+                else:
+                    await request.attended(follow)
             except DisconnectedError:
                 return
             except LogError:
@@ -129,10 +132,13 @@ class EventStreams:
             _lose_the_silent(outlet.socket, 2 * self._node.heartbeat)
             fanout.follow(outlet, chunked_event, topics, offset)
             try:
-                await outlet.wait_closed()
+                if request.state.get("alone"):
+                    await request.disconnected()
+                else:
+                    await outlet.wait_closed()
             finally:
                 fanout.unfollow(outlet)
-            return
+            raise DisconnectedError("the client is gone")
         with Follower(self._node, event, topics, offset) as follower:
             while True:
                 data = await follower.next(self._node.heartbeat * BEAT)

@@ -1,7 +1,7 @@
 """The opening handshake (RFC 6455 §4.2): a request for a WebSocket, and the two answers to it.
 
-Read by hand, strictly: one request line and header fields as RFC 9112 writes them, nothing folded, no body. What any
-HTTP library makes of it is thrown away a moment later, and costs more than all else that a connection begins with.
+Read by hand (`head.py`): what an HTTP library makes of it is thrown away a moment later, and costs more than all else
+that a connection begins with.
 """
 
 from __future__ import annotations
@@ -13,13 +13,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from cloudchat_core.session import PROTOCOL
+from cloudchat_transports.head import read_head
 from cloudchat_transports.responses import phrase, problem
 
-_HEAD: Final = re.compile(
-    # A method, a target, fields: a name, a colon, a value without control characters (RFC 9110 §5.5).
-    rb"GET ([\x21-\x7e]+) HTTP/1\.1\r?\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)+)\r?\n"
-)
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION: Final = b"13"
@@ -42,10 +38,10 @@ class Upgrade:
 
     def __init__(self, head: bytes) -> None:
         """Read the request head (with its final empty line); raises `HandshakeError` where it is no such request."""
-        match = _HEAD.fullmatch(head)
-        if match is None:
+        read = read_head(head)
+        if read is None:
             raise HandshakeError("this is no HTTP/1.1 request to GET something")
-        fields = _fields(match[2])
+        fields = _fields(read.fields)
         if "upgrade" not in _tokens(fields.get(b"connection")):
             raise HandshakeError("Connection: Upgrade is missing")
         if "websocket" not in _tokens(fields.get(b"upgrade")):
@@ -61,7 +57,7 @@ class Upgrade:
             raise HandshakeError("Sec-WebSocket-Key is not 16 bytes in base64")
         offered = _tokens(fields.get(b"sec-websocket-protocol"), lower=False)
         self._subprotocol = PROTOCOL if PROTOCOL in offered else None
-        self._read_target(match[1].decode(), fields.get(b"host"))
+        self._read_target(read.target, fields.get(b"host"))
         origin = fields.get(b"origin")
         self.origin = None if origin is None else origin.decode("latin-1")
 
@@ -114,18 +110,14 @@ def _answer(status: int, headers: tuple[str, ...], body: bytes = b"") -> bytes:
     return "\r\n".join(lines).encode("latin-1") + body
 
 
-def _fields(lines: bytes) -> dict[bytes, bytes]:
-    """Return the header fields by name in lower case; a list may come in several."""
+def _fields(given: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the header fields by name; a list may come in several."""
     fields: dict[bytes, bytes] = {}
-    for line in lines.splitlines():
-        name, _, value = line.partition(b":")
-        name, value = name.lower(), value.strip(b" \t")
+    for name, value in given:
         known = fields.get(name)
-        if known is not None:
-            if name in _SINGLE:
-                raise HandshakeError(f"more than one {name.decode()}")
-            value = known + b"," + value
-        fields[name] = value
+        if known is not None and name in _SINGLE:
+            raise HandshakeError(f"more than one {name.decode()}")
+        fields[name] = value if known is None else known + b"," + value
     return fields
 
 

@@ -1,0 +1,99 @@
+"""A stream that is served without an HTTP library is answered as one that is served with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import h11
+import pytest
+import trio
+from trio.testing import trio_test
+
+from cloudchat_transports.outlet import RECEIVE
+from cloudchat_transports.sse.direct import plain_stream
+from tests.transports.support import connect
+from tests.transports.test_sse_server import Stream, server
+
+if TYPE_CHECKING:
+    from tests.transports.support import Server
+
+HOST = "Host: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "plain"),
+    [
+        (f"GET /v1/sse HTTP/1.1\r\n{HOST}\r\n", True),
+        (f"GET /v1/sse?topics=chat HTTP/1.1\n{HOST}\n", True),
+        (f"GET /v1/sse HTTP/1.0\r\n{HOST}\r\n", False),
+        (f"HEAD /v1/sse HTTP/1.1\r\n{HOST}\r\n", False),
+        (f"GET /v1/sses HTTP/1.1\r\n{HOST}\r\n", False),
+        (f"GET /v1/sse HTTP/1.1\r\n{HOST}Content-Length: 0\r\n\r\n", False),
+        (f"GET /v1/sse HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n", False),
+        (f"GET /v1/sse HTTP/1.1\r\n{HOST}Expect: 100-continue\r\n\r\n", False),
+        (f"GET /v1/sse HTTP/1.1\r\n{HOST}Name : value\r\n\r\n", False),
+        (f"GET /v1/sse HTTP/1.1\r\n{HOST} folded\r\n\r\n", False),
+        (f"GET /v1/sse HTTP/1.1\r\n{HOST}\r\nGET / HTTP/1.1\r\n", False),
+    ],
+)
+def test_only_a_plain_request_for_a_stream_is_served_so(head: str, plain: bool) -> None:
+    assert (plain_stream(head.encode()) is not None) is plain
+
+
+async def heads(running: Server, path: str, headers: str) -> list[tuple[int, set[bytes]]]:
+    """Status and header names of the answer, without and with the library."""
+    found = []
+    for more in ("", "Content-Length: 0\r\n"):
+        sock = await connect(running)
+        sock.send(f"GET {path} HTTP/1.1\r\n{HOST}{headers}{more}\r\n".encode())
+        parser = h11.Connection(h11.CLIENT)
+        parser.send(h11.Request(method="GET", target="/", headers=[("host", "localhost")]))
+        while (event := parser.next_event()) is h11.NEED_DATA:
+            try:
+                parser.receive_data(sock.recv(65_536))
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(sock)
+        assert isinstance(event, h11.Response)
+        found.append((event.status_code, {name for name, _ in event.headers}))
+        sock.close()
+    return found
+
+
+@trio_test
+async def test_its_answers_have_the_same_status_and_headers() -> None:
+    async with server() as (running, _):
+        for path, headers in (
+            ("/v1/sse", ""),
+            ("/v1/sse?topics=weather", ""),
+            ("/v1/sse", "Origin: http://evil.example\r\n"),
+            ("/v1/sse", "Cloudchat-Token: short\r\n"),
+        ):
+            direct, library = await heads(running, path, headers)
+            assert direct == library
+
+
+@trio_test
+async def test_a_request_that_comes_during_a_stream_is_answered_after_it() -> None:
+    async with server() as (running, app):
+        stream = await Stream.open(running)
+        stream.sock.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+        await stream.until("snapshot")
+        app.wind_down()
+        await stream.until("closing")
+        stream.sock.send(b"\r\n")
+        data = b""
+        while b"HTTP/1.1 200" not in data:
+            try:
+                data += stream.sock.recv(65_536)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(stream.sock)
+
+
+@trio_test
+async def test_a_client_that_keeps_talking_during_a_stream_loses_it() -> None:
+    async with server() as (running, _):
+        stream = await Stream.open(running)
+        await stream.until("snapshot")
+        stream.sock.send(b"x" * (RECEIVE + 1))
+        while running.fanout.followers:
+            await trio.lowlevel.checkpoint()
