@@ -79,13 +79,14 @@ def refuse_all(batch: Sequence[Waiting], detail: str) -> None:
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """What a batch amounts to: the state after it, what to append and erase, and each command's reply."""
+    """What a batch amounts to: the state after it, what to append and erase, each command's reply, and who joined."""
 
     state: Workspace
     records: list[Record]
     stored: list[StoredRecord]
     erased: list[Erasure]
     replies: list[Reply]
+    joined: set[str]
 
 
 def refusal(command: ClientCommand | ServerCommand, code: Code, detail: str) -> Refusal:
@@ -104,13 +105,14 @@ async def decide_batch(
 ) -> Decided:
     """Decide `batch` on top of `state`; nothing is appended. Who `is_here` does not depart any more."""
     targets = _Targets(log, state.offset)
-    decided = Decided(state, [], [], [], [])
-    joined = set[str]()
+    decided = Decided(state, [], [], [], [], set())
     for number, waiting in enumerate(batch, 1):
         if number % SLICE == 0:
             await anyio.lowlevel.checkpoint()
         command, scope = waiting.command, waiting.caller.scope
-        if isinstance(command, Depart) and (command.scope in joined or is_here(command.scope)):
+        if isinstance(command, Depart) and (
+            command.scope in decided.joined or is_here(command.scope)
+        ):
             decided.replies.append(DONE)
             continue
         evolved, stored, erased = state, list[StoredRecord](), list[Erasure]()
@@ -136,7 +138,7 @@ async def decide_batch(
         decided.erased.extend(erased)
         decided.replies.append(decision.reply or DONE)
         if isinstance(command, Join) and isinstance(decision.reply, Ack):
-            joined.add(scope)
+            decided.joined.add(scope)
     return msgspec.structs.replace(decided, state=state)
 
 

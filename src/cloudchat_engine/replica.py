@@ -129,7 +129,7 @@ class Replica:
                 self._time.now(),
                 decider=self._decider,
                 log=self._log,
-                is_here=self._is_here,
+                is_here=self._counts_as_here,
             )
             if not decided.stored:
                 return decided
@@ -148,6 +148,11 @@ class Replica:
             except LogUncertainError:
                 self.uncertain = True
                 raise
+
+    def _counts_as_here(self, scope: str) -> bool:
+        """Tell whether a departure is moot, also where the `join` that makes it so is durable but not answered yet."""
+        unanswered = self._durable is not None and scope in self._durable[1].joined
+        return unanswered or self._is_here(scope)
 
     def _accept(self, decided: Decided) -> None:
         self.state = decided.state

@@ -312,6 +312,33 @@ async def test_a_departure_is_moot_when_a_join_stands_before_it() -> None:
         await until(node, lambda: here(node) == ["Bob"])
 
 
+async def test_a_departure_is_moot_when_a_join_stands_in_the_batch_before_that_is_not_answered_yet() -> (
+    None
+):
+    """A batch may be decided while the one before is durable, but nobody was told so far."""
+    log = RiggedLog()
+    world = World(log)
+    async with world.running() as node:
+        feeds = Feeds(node)
+        feeds.open("f")
+        feeds.open("b", [BOB.scope])
+        await ok(node, Join("j", "Ann", feed="f"))
+        await ok(node, Join("b", "Bob"), BOB)
+        log.shut()
+        answers: list[object] = []
+        node.submit(Join("k", "Ann"), ANN, answers.append)
+        await log.wait_for_append()
+        node.close_feed("f", "left")
+        await anyio.wait_all_tasks_blocked()  # the departure waits for the next batch
+        assert not answers
+        log.let_pass()
+        await quiet(node)
+        assert answers
+        assert here(node) == ["Ann", "Bob"]
+        world.clock.advance(HELD)
+        await until(node, lambda: here(node) == ["Bob"])
+
+
 async def test_who_leaves_and_joins_again_on_an_open_feed_stays() -> None:
     world = World()
     async with world.running() as node:
