@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 YOUNG: Final = 5_000
-"""New objects between two looks at the young ones: about 0.5 ms each."""
+"""New objects between two looks at the young ones."""
 
 MIDDLE: Final = 20
 """Looks at the young between two at those that outlived one."""

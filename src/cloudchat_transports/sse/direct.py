@@ -2,7 +2,7 @@
 
 The application is the same, and so is what is said over ASGI. But a stream is one request without a body, mostly on a
 connection that ends with it, and needs of HTTP no more than a head, chunks (RFC 9112 §7.1), and somebody who notices
-that the client is gone. Hypercorn keeps five tasks and an HTTP parser for that, 20 kB a stream. What is not as plain as
+that the client is gone. Hypercorn keeps three tasks and an HTTP parser for that. What is not as plain as
 that (another version or method, a body) goes to Hypercorn, and so does what follows on the same connection.
 """
 
