@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from urllib.request import urlopen
 
 import pytest
 
@@ -187,6 +188,38 @@ def test_a_wheel_built_from_the_source_distribution_is_the_same(
     unpacked = tmp_path / archive.name.removesuffix(".tar.gz")
     again = zipfile.Path(build("wheel", unpacked, tmp_path / "wheel"))
     assert sorted(again.root.namelist()) == sorted(wheel.root.namelist())
+
+
+def test_the_web_client_comes_from_the_wheel_wherever_one_stands(
+    wheel: zipfile.Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    wheel.root.extractall(site)
+    script = (
+        "import sys, cloudchat_cli, cloudchat_transports\n"
+        "assert cloudchat_transports.__file__.startswith(sys.argv.pop(1))\n"
+        "cloudchat_cli.main()"
+    )
+    command = [sys.executable, "-c", script, str(site), "serve", "--port", "0", "--log", "memory:"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().partition("http://")[2].split()[0]
+            with urlopen(f"http://{url}", timeout=60) as page:
+                names = re.findall(r'(?:src|href)="([^"]+)"', page.read().decode())
+            assert any(name.endswith("/main.js") for name in names)
+            for name in names:
+                with urlopen(f"http://{url}{name}", timeout=60) as file:
+                    assert file.status == 200
+        finally:
+            server.terminate()
 
 
 def test_the_wheel_ships_nothing_but_the_packages_and_their_licence(wheel: zipfile.Path) -> None:
