@@ -97,10 +97,10 @@ class Attendance:
     def _come(self, scope: str, feed: str) -> None:
         if self._presence.back(scope):
             # A page that was loaded again may have opened its feed before it joined.
-            for name, known in self._feeds.items():
-                if scope in known.away:
-                    known.away = tuple(each for each in known.away if each != scope)
-                    self._attach(scope, name)
+            waiting = [item for item in self._feeds.items() if scope in item[1].away]
+            for name, known in waiting:
+                known.away = tuple(each for each in known.away if each != scope)
+                self._attach(scope, name)
         self._attach(scope, feed)
 
     def _detach(self, scope: str) -> None:

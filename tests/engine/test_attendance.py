@@ -8,6 +8,7 @@ import pytest
 from cloudchat_core.commands import Away, Caller, Join, Leave, Ping, Say
 from cloudchat_core.events import Left
 from cloudchat_core.frames import Refusal
+from cloudchat_core.limits import Limits
 from cloudchat_core.presence import POLL_HOLD, Ending
 from cloudchat_engine import Node
 from tests.engine.world import ANN, BOB, RiggedLog, World, contents, kinds, ok, until
@@ -123,6 +124,18 @@ async def test_a_reload_whose_feed_comes_before_its_join_is_served_by_it() -> No
         node.close_feed("poll", "left")
         await until(node, lambda: not here(node))
         assert reasons(await contents(world.log)) == ["left"]
+
+
+async def test_of_too_many_feeds_that_wait_for_a_join_the_oldest_ends() -> None:
+    world = World()
+    async with world.running(limits=Limits(feeds_per_token=2)) as node:
+        feeds = Feeds(node)
+        await ok(node, Join("j", "Ann"), ANN)
+        await ok(node, Away("w", "j"), ANN)
+        for name in ("one", "two", "three"):
+            feeds.open(name, [ANN.scope])
+        await ok(node, Join("j2", "Ann"), ANN)
+        assert feeds.ended == [("one", 4001)]
 
 
 async def test_a_page_that_is_loaded_again_never_left() -> None:
