@@ -3,8 +3,10 @@
 Messages, worklog, instances, operations and remembered commands are all "things by name, oldest first, the oldest go
 when there are too many". State is immutable so that a batch whose append failed can simply be dropped.
 
-Most of these lists are short, and a short dict is copied in less time than it takes to change one place of a tree.
-Those that have grown long are two trees (`immutables.Map`), of which a changed copy takes O(log n).
+Most of these lists are short. They grow at the end and shrink at the beginning, so a changed copy shares all that lies
+between: one dict that never changes, a few of whose first keys may be gone, and the few entries that came since. When
+those are no longer few, the next copy is made of them all. Lists that have grown long are two trees (`immutables.Map`),
+of which a changed copy takes O(log n) wherever the change is.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -17,39 +19,69 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 SHORT: Final = 300
-"""Entries up to which a map is copied as a whole: more than a token's remembered commands."""
+"""Entries up to which a map is no tree: more than a token's remembered commands."""
+
+FEW: Final = 16
+"""Entries that come before all are copied together: of the size of the square root of a list's."""
 
 
 class OrderedMap(Generic[K, V]):
     """An immutable mapping that remembers the order in which its keys were first set."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_base", "_gone", "_since")
 
     def __init__(self, items: Iterable[tuple[K, V]] = ()) -> None:
-        self._items: dict[K, V] = dict(items)
+        self._base: dict[K, V] = dict(items)
+        """Shared by many, and never changed."""
+        self._gone: dict[K, None] = {}
+        """The first keys of `_base` that are in here no more."""
+        self._since: dict[K, V] = {}
+        """What stands behind `_base`, and in it not, not even as gone."""
 
     def set(self, key: K, value: V, without: Collection[K] = ()) -> "OrderedMap[K, V]":
         """Return a copy with `key` at `value`: in its place where it is known, else as the newest.
 
         It has none of the keys `without`, which is to name others.
         """
-        if len(self._items) > SHORT:
+        base, gone, since = self._base, self._gone, self._since
+        if len(base) > SHORT:
             return _Long(self.items()).set(key, value, without)
-        items = self._items.copy()
-        for old in without:
-            items.pop(old, None)
-        items[key] = value
-        return _short(items)
+        if without:
+            begin = len(gone)
+            if tuple(without) != tuple(islice(base, begin, begin + len(without))):
+                return self._changed(without, key, value)
+            gone = gone.copy()
+            for old in without:
+                gone[old] = None
+        if key in base or len(since) >= FEW:
+            return self._changed(without, key, value)
+        since = since.copy()
+        since[key] = value
+        return _of(base, gone, since)
 
     def delete(self, key: K) -> "OrderedMap[K, V]":
         """Return a copy without `key`; the same object where it is unknown."""
-        if key not in self._items:
+        if key not in self:
             return self
-        if len(self._items) > SHORT:
+        if len(self._base) > SHORT:
             return _Long(self.items()).delete(key)
-        items = self._items.copy()
+        items = self._all()
         del items[key]
-        return _short(items)
+        return _of(items, {}, {})
+
+    def _all(self) -> dict[K, V]:
+        items = self._base.copy()
+        for old in self._gone:
+            del items[old]
+        items.update(self._since)
+        return items
+
+    def _changed(self, without: Collection[K], key: K, value: V) -> "OrderedMap[K, V]":
+        items = self._all()
+        for old in without:
+            items.pop(old, None)
+        items[key] = value
+        return _of(items, {}, {})
 
     def newest(self, count: int) -> "OrderedMap[K, V]":
         """Return a copy with no more than the newest `count` entries."""
@@ -58,36 +90,45 @@ class OrderedMap(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """Return what is at `key`, None where there is nothing."""
-        return self._items.get(key)
+        known = self._base.get(key)
+        if known is None:
+            return self._since.get(key)
+        return None if key in self._gone else known
 
     def oldest(self, count: int = 1) -> tuple[K, ...]:
         """Return the keys of the oldest entries, `count` at most."""
-        return tuple(islice(self._items, max(0, count)))
+        if count <= 0:
+            return ()
+        begin = len(self._gone)
+        found = tuple(islice(self._base, begin, begin + count))
+        return found + tuple(islice(self._since, count - len(found)))
 
     def first(self) -> V | None:
         """Return the oldest value, None where there is none."""
-        return next(iter(self._items.values()), None)
+        oldest = self.oldest()
+        return self.get(oldest[0]) if oldest else None
 
     def last(self) -> V | None:
         """Return the newest value, None where there is none."""
-        return next(reversed(self._items.values()), None)
+        newest = self._since or (self._base if len(self) else {})
+        return next(reversed(newest.values()), None)
 
     def items(self) -> list[tuple[K, V]]:
         """Return keys and values, oldest first."""
-        return list(self._items.items())
+        return [*islice(self._base.items(), len(self._gone), None), *self._since.items()]
 
     def values(self) -> list[V]:
         """Return the values, oldest first."""
         return [value for _, value in self.items()]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._items
+        return (key in self._base and key not in self._gone) or key in self._since
 
     def __iter__(self) -> Iterator[K]:
         return iter([key for key, _ in self.items()])
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._base) - len(self._gone) + len(self._since)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, OrderedMap):
@@ -101,9 +142,9 @@ class OrderedMap(Generic[K, V]):
         return f"OrderedMap({self.items()!r})"
 
 
-def _short(items: dict[K, V]) -> OrderedMap[K, V]:
+def _of(base: dict[K, V], gone: dict[K, None], since: dict[K, V]) -> OrderedMap[K, V]:
     made = OrderedMap[K, V].__new__(OrderedMap)
-    made._items = items  # noqa: SLF001 - a constructor by another way
+    made._base, made._gone, made._since = base, gone, since  # noqa: SLF001 - a constructor by another way
     return made
 
 
