@@ -44,8 +44,7 @@ from cloudchat_transports.responses import (
     send_response,
     send_stream,
 )
-from cloudchat_transports.sse.direct import STREAM
-from cloudchat_transports.sse.server import EventStreams, postponed
+from cloudchat_transports.sse.server import STREAM, EventStreams, postponed
 from cloudchat_transports.ws.asgi import AsgiWebSockets
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """One port for everything: accept, look at the first request's head, and hand the connection on.
 
-A WebSocket upgrade goes to our own server (`ws/server.py`), a plain request for an event stream to the application
-itself (`sse/direct.py`), whatever else to Hypercorn, all over the connection's `Outlet`. The bytes that were looked at
-are read again from the outlet where Hypercorn takes over, so that it sees the whole connection. (An upgrade that is not
-a connection's first request goes through Hypercorn and the ASGI application.)
+A WebSocket upgrade goes to our own server (`ws/server.py`), a plain request for an event stream or a poll to the
+application itself (`direct.py`), after which the next head is looked at; whatever else, and all that follows it on its
+connection, to Hypercorn, all over the connection's `Outlet`. The bytes that were looked at are read again from the
+outlet where Hypercorn takes over. (An upgrade that comes behind its requests goes through the ASGI application.)
 
 The accept loop outlives everything: a connection's exception ends that connection, and when the process has no file
 descriptors left the loop pauses until some were closed.
@@ -16,14 +16,14 @@ import logging
 import re
 import socket
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from cloudchat_core.errors import CloudchatError
+from cloudchat_transports._hypercorn import KEEP_ALIVE
+from cloudchat_transports.direct import plain_request, serve_plain
 from cloudchat_transports.outlet import Outlet
-from cloudchat_transports.sse.direct import plain_stream, serve_stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -226,8 +226,9 @@ class Listener:
 
     async def _serve(self, outlet: Outlet) -> None:
         try:
-            served = await self._hand_on(outlet)
-            await served
+            patience = self._limits.head_time
+            while await (await self._hand_on(outlet, patience)):
+                patience = KEEP_ALIVE
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer is gone, or we closed it
         except* Exception:  # noqa: BLE001 - a bug costs one connection, not the server
@@ -238,10 +239,15 @@ class Listener:
             if not self._outlets:
                 self._idle.set()
 
-    async def _hand_on(self, outlet: Outlet) -> Awaitable[None]:
-        """Read the first request's head and return what serves the connection, however long it lasts."""
+    async def _hand_on(self, outlet: Outlet, patience: float) -> Awaitable[bool | None]:
+        """Read a request's head and return what serves it, however long it lasts; True from that: the next may come.
+
+        `patience` (seconds) is for its first byte.
+        """
+        if self._accepting.cancel_called:
+            return outlet.aclose()
         head, end = b"", None
-        until = trio.current_time() + self._limits.head_time
+        until = trio.current_time() + patience
         self._unasked[outlet] = until, b""
         try:
             while (
@@ -249,6 +255,8 @@ class Listener:
                 and len(head) <= self._limits.head
                 and (data := await outlet.receive_some())
             ):
+                if not head:
+                    until = min(until, trio.current_time() + self._limits.head_time)
                 # The end may have been cut in two; the rest need not be looked at again.
                 start = max(0, len(head) - 3)
                 head += data
@@ -269,9 +277,8 @@ class Listener:
             outlet.unread(head[end.end() :])
             return self._websockets.serve(outlet, head[: end.end()])
         state: dict[str, object] = {"outlet": outlet, "fanout": self._fanout}
-        stream = plain_stream(head)
-        if stream is not None:
-            then = partial(self._http.serve, outlet, state)
-            return serve_stream(self._http.app, outlet, stream, state, then)
+        plain = plain_request(head)
+        if plain is not None:
+            return serve_plain(self._http.app, outlet, plain, state)
         outlet.unread(head)
         return self._http.serve(outlet, state)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from cloudchat_transports.feeds import FeedRequest
     from cloudchat_transports.requests import Request
 
+STREAM: Final = "/v1/sse"
+"""Where streams are served."""
+
 CONTENT_TYPE: Final = "text/event-stream"
 
 BEAT: Final = 0.9

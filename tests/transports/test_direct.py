@@ -1,4 +1,4 @@
-"""A stream that is served without an HTTP library is answered as one that is served with it."""
+"""A feed that is served without an HTTP library is answered as one that is served with it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import trio
 from trio.testing import trio_test
 
 from cloudchat_transports.outlet import RECEIVE
-from cloudchat_transports.sse.direct import plain_stream
+from cloudchat_transports.direct import plain_request
 from tests.transports.support import connect
 from tests.transports.test_sse_server import Stream, server
 
 if TYPE_CHECKING:
+    import socket
+
     from tests.transports.support import Server
 
 HOST = "Host: localhost\r\n"
@@ -25,6 +27,9 @@ HOST = "Host: localhost\r\n"
     [
         (f"GET /v1/sse HTTP/1.1\r\n{HOST}\r\n", True),
         (f"GET /v1/sse?topics=chat HTTP/1.1\n{HOST}\n", True),
+        (f"GET /v1/poll?wait=5 HTTP/1.1\r\n{HOST}Connection: keep-alive\r\n\r\n", True),
+        (f"GET /v1/poll HTTP/1.1\r\n{HOST}Connection: Close\r\n\r\n", False),
+        (f"GET /v1/polls HTTP/1.1\r\n{HOST}\r\n", False),
         (f"GET /v1/sse HTTP/1.0\r\n{HOST}\r\n", False),
         (f"HEAD /v1/sse HTTP/1.1\r\n{HOST}\r\n", False),
         (f"GET /v1/sses HTTP/1.1\r\n{HOST}\r\n", False),
@@ -36,8 +41,8 @@ HOST = "Host: localhost\r\n"
         (f"GET /v1/sse HTTP/1.1\r\n{HOST}\r\nGET / HTTP/1.1\r\n", False),
     ],
 )
-def test_only_a_plain_request_for_a_stream_is_served_so(head: str, plain: bool) -> None:
-    assert (plain_stream(head.encode()) is not None) is plain
+def test_only_a_plain_request_for_a_feed_is_served_so(head: str, plain: bool) -> None:
+    assert (plain_request(head.encode()) is not None) is plain
 
 
 async def heads(running: Server, path: str, headers: str) -> list[tuple[int, set[bytes]]]:
@@ -67,6 +72,8 @@ async def test_its_answers_have_the_same_status_and_headers() -> None:
             ("/v1/sse?topics=weather", ""),
             ("/v1/sse", "Origin: http://evil.example\r\n"),
             ("/v1/sse", "Cloudchat-Token: short\r\n"),
+            ("/v1/poll?wait=0", ""),
+            ("/v1/poll?wait=soon", ""),
         ):
             direct, library = await heads(running, path, headers)
             assert direct == library
@@ -97,3 +104,52 @@ async def test_a_client_that_keeps_talking_during_a_stream_loses_it() -> None:
         stream.sock.send(b"x" * (RECEIVE + 1))
         while running.fanout.followers:
             await trio.lowlevel.checkpoint()
+
+
+@trio_test
+async def test_a_connection_is_polled_on_again_and_again_and_then_used_for_anything_else() -> None:
+    async with server() as (running, _):
+        sock = await connect(running)
+        polls = 3 * f"GET /v1/poll?wait=0 HTTP/1.1\r\n{HOST}\r\n"
+        sock.send(f"{polls}GET /healthz HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n".encode())
+        data = await everything(sock)
+        assert data.count(b"HTTP/1.1 200") == 4
+        assert data.count(b'"type":"snapshot"') == 3
+
+
+@trio_test
+async def test_a_poll_that_asks_for_the_connection_to_end_gets_that() -> None:
+    async with server() as (running, _):
+        sock = await connect(running)
+        sock.send(f"GET /v1/poll?wait=0 HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n".encode())
+        assert b'"type":"snapshot"' in await everything(sock)
+
+
+@trio_test
+async def test_a_connection_that_idles_between_polls_is_closed_at_once_in_a_planned_restart() -> None:
+    async with server() as (running, _):
+        sock = await connect(running)
+        sock.send(f"GET /v1/poll?wait=0 HTTP/1.1\r\n{HOST}\r\n".encode())
+        await until(sock, b"\"cursor\"")
+        with trio.fail_after(5):
+            await running.listener.shut_down(60)
+
+
+async def until(sock: socket.socket, words: bytes) -> bytes:
+    """What came, up to `words`, or to the end of the connection."""
+    data = b""
+    while words not in data:
+        try:
+            more = sock.recv(65_536)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(sock)
+        else:
+            data += more
+            if not more:
+                break
+    return data
+
+
+async def everything(sock: socket.socket) -> bytes:
+    """What came until the server closed the connection."""
+    return await until(sock, b"nothing that is ever sent")

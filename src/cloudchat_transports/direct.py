@@ -1,9 +1,9 @@
-"""Event streams without an HTTP library between the application and the connection.
+"""Feeds over HTTP without an HTTP library between the application and the connection.
 
-The application is the same, and so is what is said over ASGI. But a stream is one request without a body, mostly on a
-connection that ends with it, and needs of HTTP no more than a head, chunks (RFC 9112 §7.1), and somebody who notices
-that the client is gone. Hypercorn keeps three tasks and an HTTP parser for that. What is not as plain as
-that (another version or method, a body) goes to Hypercorn, and so does what follows on the same connection.
+The application is the same, and so is what is said over ASGI. But an event stream and a poll are each one request
+without a body, and need of HTTP no more than a head, a body or chunks (RFC 9112 §7.1), and somebody who notices that
+the client is gone. Hypercorn keeps three tasks and an HTTP parser for that. What is not as plain as that (another
+version or method, a body, a connection that is to end) goes to Hypercorn.
 """
 
 from __future__ import annotations
@@ -25,44 +25,30 @@ if TYPE_CHECKING:
     from cloudchat_transports.head import Head
     from cloudchat_transports.outlet import Outlet
 
-STREAM: Final = "/v1/sse"
-"""Where streams are served."""
+FEEDS: Final = frozenset({"/v1/sse", "/v1/poll"})
+"""Where feeds are served over HTTP."""
 
-_START: Final = f"GET {STREAM}".encode()
+_STARTS: Final = tuple(f"GET {path}".encode() for path in sorted(FEEDS))
 _NOT_PLAIN: Final = {b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
 
 
-def plain_stream(data: bytes) -> Head | None:
-    """Return the head in `data` where it asks for a stream and for nothing else; None: let Hypercorn see to it."""
-    if not data.startswith(_START):
+def plain_request(data: bytes) -> Head | None:
+    """Return the head in `data` where it asks for a feed and for nothing else; None: let Hypercorn see to it."""
+    if not data.startswith(_STARTS):
         return None
     head = read_head(data)
-    if head is None or head.target.partition("?")[0] != STREAM:
+    if head is None or head.target.partition("?")[0] not in FEEDS:
         return None
-    return None if any(name in _NOT_PLAIN for name, _ in head.fields) else head
+    for name, value in head.fields:
+        if name in _NOT_PLAIN or (name == b"connection" and b"close" in value.lower()):
+            return None
+    return head
 
 
-async def serve_stream(
-    app: Callable[..., Awaitable[None]],
-    outlet: Outlet,
-    head: Head,
-    state: dict[str, object],
-    then: Callable[[], Awaitable[None]],
-) -> None:
-    """Have `app` answer one request; `then` serves what comes after it on the same connection."""
-    early = await _serve_one(app, outlet, head, state)
-    del head, state
-    if early is None:
-        await outlet.aclose()
-    else:
-        outlet.unread(early)
-        await then()
-
-
-async def _serve_one(
+async def serve_plain(
     app: Callable[..., Awaitable[None]], outlet: Outlet, head: Head, state: dict[str, object]
-) -> bytes | None:
-    """Have `app` answer one request; what came of the next one already, or None where the connection is over."""
+) -> bool:
+    """Have `app` answer one request; False: the connection is over. What came of the next one is read again."""
     path, _, query = head.target.partition("?")
     # `alone`: nobody else reads from the connection, so who follows a feed sees for itself when the client has gone.
     scope = {
@@ -80,10 +66,14 @@ async def _serve_one(
         "server": None,
         "state": {**state, "alone": True},
     }
-    del head
+    del head, state  # a stream may last for days
     exchange = _Exchange(outlet)
     await app(scope, exchange.receive, exchange.send)
-    return None if exchange.gone or outlet.closed else exchange.early
+    if exchange.gone or outlet.closed:
+        await outlet.aclose()
+        return False
+    outlet.unread(exchange.early)
+    return True
 
 
 class _Exchange:
