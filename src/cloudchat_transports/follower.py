@@ -15,7 +15,7 @@ from cloudchat_core.codec import encode
 from cloudchat_core.frames import Gap, Heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from cloudchat_core.feed import Framing
@@ -60,7 +60,9 @@ class Follower:
         self.offset = offset
         self._node, self._framing, self._topics = node, framing, topics
         self._view = node.feed.view(framing, topics)
-        self._news = anyio.Event()
+        self._waiting: anyio.CancelScope | None = None
+        self.ended = False
+        """Whether `end` was called: `next` waits no more."""
         self._unsubscribe: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
@@ -77,21 +79,29 @@ class Follower:
             self._unsubscribe()
 
     def _wake(self) -> None:
-        self._news.set()
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def end(self) -> None:
+        """Wait for nothing more."""
+        self.ended = True
+        self._wake()
 
     @property
     def cursor(self) -> str:
         """The cursor of what was returned last, moved past what the topics hide."""
         return self._node.state.cursor_at(self.offset)
 
-    async def next(self, wait: float) -> bytes:
+    async def next(
+        self, wait: float, idle: Callable[[], Awaitable[object]] = anyio.sleep_forever
+    ) -> bytes:
         """Return the frames that follow, as soon as there are any; none when `wait` seconds have passed without.
 
-        What is there already is returned however short the wait: only news is waited for. Raises `LogError`.
+        What is there already is returned however short the wait: only news is waited for. `idle` is what is done while
+        waiting, until it is cancelled; what it raises ends the wait. Raises `LogError`.
         """
         until = anyio.current_time() + wait
         while True:
-            self._news = anyio.Event()
             while self.offset < self._view.head:
                 hit = self._view.since(self.offset)
                 if hit is None:
@@ -100,12 +110,11 @@ class Follower:
                 data, self.offset = hit
                 if data:
                     return data
-                if anyio.current_time() >= until:
-                    return b""
-            with anyio.move_on_after(until - anyio.current_time()) as waiting:
-                await self._news.wait()
-            if waiting.cancelled_caught:
+            if self.ended or anyio.current_time() >= until:
                 return b""
+            with anyio.CancelScope(deadline=until) as self._waiting:
+                await idle()
+            self._waiting = None
 
     def heartbeat(self) -> bytes:
         """Return a heartbeat, framed, that says this feed's own position."""

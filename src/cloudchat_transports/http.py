@@ -230,13 +230,13 @@ class HttpApp:
             # RFC 9110 §9.3.7: the server as a whole.
             return Response(204, headers=(("allow", ", ".join(_METHODS)),))
         handlers = self._find(request)
-        methods = {*handlers, "OPTIONS", *(("HEAD",) if "GET" in handlers else ())}
-        allow = ("allow", ", ".join(method for method in _METHODS if method in methods))
-        if request.method == "OPTIONS":
-            asks = request.header("access-control-request-method") is not None
-            return Response(204, headers=(allow, *(_CORS if asks else ())))
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
+            methods = {*handlers, "OPTIONS", *(("HEAD",) if "GET" in handlers else ())}
+            allow = ("allow", ", ".join(method for method in _METHODS if method in methods))
+            if request.method == "OPTIONS":
+                asks = request.header("access-control-request-method") is not None
+                return Response(204, headers=(allow, *(_CORS if asks else ())))
             detail = f"this resource has no {request.method[:32]}; it has: {allow[1]}"
             raise ProblemError(Code.METHOD_NOT_ALLOWED, detail, headers=(allow,))
         workspace = request.query().get("workspace", WORKSPACE)

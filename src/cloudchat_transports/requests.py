@@ -84,6 +84,7 @@ class Request:
         self.state: Mapping[str, Any] = scope.get("state") or {}
         self._receive, self._limits, self._bodies = receive, limits, bodies
         self._query: bytes = scope.get("query_string", b"")
+        self._parameters: dict[str, str] | None = None
         self._headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             self._headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
@@ -114,7 +115,9 @@ class Request:
 
     def query(self) -> dict[str, str]:
         """Return the parameters of the query; empty ones are as left out."""
-        return parse_query(self._query.decode("latin-1"))
+        if self._parameters is None:
+            self._parameters = parse_query(self._query.decode("latin-1"))
+        return self._parameters
 
     def token_scope(self) -> str:
         """Return the hash of the participation token in `Cloudchat-Token`; empty without one."""
@@ -147,7 +150,7 @@ class Request:
         To be called when the body was read. What `work` raises comes out as it is, not in a group.
         """
         outcome: list[T] = []
-        failure: list[Exception] = [DisconnectedError("the client is gone")]
+        failure: list[Exception] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, tasks.cancel_scope)
             try:
@@ -156,13 +159,18 @@ class Request:
                 failure = [error]
             tasks.cancel_scope.cancel()
         if not outcome:
-            raise failure[0]
+            raise failure[0] if failure else DisconnectedError("the client is gone")
         return outcome[0]
 
     async def disconnected(self) -> None:
         """Wait until the client is gone; to be called when the body was read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    async def gone(self) -> None:
+        """Wait until the client is gone, and raise `DisconnectedError`; to be called when the body was read."""
+        await self.disconnected()
+        raise DisconnectedError("the client is gone")
 
     async def _watch(self, working: anyio.CancelScope) -> None:
         await self.disconnected()
@@ -214,6 +222,8 @@ class Request:
 
     async def body(self) -> bytes:
         """Read the whole body within `limits.body` bytes and `limits.body_time` seconds."""
+        if not self.unread:
+            return b""
         limit = self._limits.body
         too_large = ProblemError(Code.TOO_LARGE, f"a body has up to {limit} bytes")
         length = self.header("content-length")

@@ -9,8 +9,8 @@ import pytest
 import trio
 from trio.testing import trio_test
 
-from cloudchat_transports.outlet import RECEIVE
 from cloudchat_transports.direct import plain_request
+from cloudchat_transports.outlet import RECEIVE
 from tests.transports.support import connect
 from tests.transports.test_sse_server import Stream, server
 
@@ -126,11 +126,13 @@ async def test_a_poll_that_asks_for_the_connection_to_end_gets_that() -> None:
 
 
 @trio_test
-async def test_a_connection_that_idles_between_polls_is_closed_at_once_in_a_planned_restart() -> None:
+async def test_a_connection_that_idles_between_polls_is_closed_at_once_in_a_planned_restart() -> (
+    None
+):
     async with server() as (running, _):
         sock = await connect(running)
         sock.send(f"GET /v1/poll?wait=0 HTTP/1.1\r\n{HOST}\r\n".encode())
-        await until(sock, b"\"cursor\"")
+        await until(sock, b'"cursor"')
         with trio.fail_after(5):
             await running.listener.shut_down(60)
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Final
-
-import anyio
 
 from cloudchat_core.codec import encode
 from cloudchat_core.errors import Code
@@ -18,7 +15,6 @@ from cloudchat_transports.responses import JSON, ProblemError, Response
 
 if TYPE_CHECKING:
     from cloudchat_engine.node import Node
-    from cloudchat_transports.feeds import FeedRequest
     from cloudchat_transports.requests import Request
 
 WAIT: Final = 25.0
@@ -36,7 +32,7 @@ class Polls:
     def __init__(self, node: Node) -> None:
         """Serve `node`."""
         self._node = node
-        self._waiting: set[anyio.CancelScope] = set()
+        self._waiting: set[Follower] = set()
         self._over = False
 
     async def answer(self, request: Request) -> Response:
@@ -48,37 +44,29 @@ class Polls:
         if self._over:
             raise ProblemError(Code.UNAVAILABLE, "the server restarts", retry_after=comeback())
         feed = feed_name()
-        with anyio.CancelScope() as waiting:
-            self._node.open_feed(feed, lambda _code: waiting.cancel(), scopes)
-            self._waiting.add(waiting)
+        beginning = self._node.begin(wanted.after, wanted.topics, feed)
+        with Follower(self._node, _member, wanted.topics, beginning.offset) as follower:
+            self._node.open_feed(feed, lambda _code: follower.end(), scopes)
+            self._waiting.add(follower)
             try:
-                return await self._collect(request, wanted, wait, feed)
+                if beginning.snapshot:
+                    frames = b"".join(map(_member, beginning.frames()))
+                else:
+                    frames = await follower.next(wait, request.gone)
             finally:
-                self._waiting.discard(waiting)
+                self._waiting.discard(follower)
                 self._node.close_feed(feed, "lost", POLL_HOLD)
-        # A poll has no close code; who came with a cursor and was kept waiting is told to come back, later.
-        return self._response(_member(encode(Closing(comeback()))), wanted.after)
+        if follower.ended and not frames:
+            # A poll has no close code; who was kept waiting is told to come back, later.
+            frames = _member(encode(Closing(comeback())))
+        body = b'{"frames":[%b],"cursor":%b}' % (frames[:-1], encode(follower.cursor))
+        return Response(200, body, JSON, (("cache-control", "no-store"),))
 
     def wind_down(self) -> None:
         """Tell all that wait that the server restarts, and let no more wait."""
         self._over = True
-        for waiting in tuple(self._waiting):
-            waiting.cancel()
-
-    async def _collect(
-        self, request: Request, wanted: FeedRequest, wait: float, feed: str
-    ) -> Response:
-        beginning = self._node.begin(wanted.after, wanted.topics, feed)
-        if beginning.snapshot:
-            frames = b"".join(map(_member, beginning.frames()))
-            return self._response(frames, self._node.state.cursor_at(beginning.offset))
-        with Follower(self._node, _member, wanted.topics, beginning.offset) as follower:
-            frames = await request.attended(partial(follower.next, wait))
-            return self._response(frames, follower.cursor)
-
-    def _response(self, frames: bytes, cursor: str) -> Response:
-        body = b'{"frames":[%b],"cursor":%b}' % (frames[:-1], encode(cursor))
-        return Response(200, body, JSON, (("cache-control", "no-store"),))
+        for follower in tuple(self._waiting):
+            follower.end()
 
 
 def _member(frame: bytes) -> bytes:
