@@ -233,7 +233,7 @@ class Decider(msgspec.Struct, frozen=True):
                 Code.TEXT_INVALID,
                 f"a text has 1 to {self.limits.text} characters, this one {len(text)}",
             )
-        if _CONTROL.search(text):
+        if not text.isprintable() and _CONTROL.search(text):  # most are, and that is seen in no time
             return _refusal(
                 command, Code.TEXT_INVALID, "a text has no control characters but newline and tab"
             )
@@ -429,10 +429,10 @@ class _Draft:
         ack = msgspec.structs.replace(answer, cursor=last.event.cursor)
         if command_id:
             forget, forget_scopes = self.state.memories.room(scope, self.limits, self.state.present)
-            kept = None if ack == Ack(command_id, ack.cursor) else ack
+            kept = None if answer == Ack(command_id, "") else ack
             memory = Memory(scope, command_id, content, kept, forget, forget_scopes)
             private = msgspec.structs.replace(last.private, memory=memory)
-            self.records[-1] = msgspec.structs.replace(last, private=private)
+            self.records[-1] = Record(last.offset, last.at, last.event, private)
         return Decision(tuple(self.records), ack)
 
 

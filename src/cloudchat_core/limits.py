@@ -124,7 +124,7 @@ class Limits:
         1_000, "commands", "sent on in spite of rate_limited before the connection ends", ""
     )
     snapshot_every: int = _limit(
-        10_000, "events", "bounds the tail that a start has to replay", "etcd 10,000 to 100,000"
+        20_000, "events", "bounds the tail that a start has to replay", "etcd 10,000 to 100,000"
     )
 
     def with_values(self, values: dict[str, float]) -> "Limits":
