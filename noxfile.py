@@ -1,4 +1,4 @@
-"""`nox` is the test command: everything that must hold, in virtualenvs of its own.
+"""`nox` is the test command: everything that must hold, in a virtualenv of its own.
 
 `nox -s tests -- tests/core -x` hands what follows `--` to pytest.
 """
@@ -6,19 +6,33 @@
 import nox
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "tests"]
+nox.options.sessions = ["checks"]
 nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session
+def checks(session: nox.Session) -> None:
+    """What `lint` and `tests` are, without installing twice."""
+    install(session)
+    see_style(session)
+    run_tests(session)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, and the one direction of dependencies."""
-    session.install("-e", ".[testing,dev]")
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
-    session.run("mypy")
-    session.run("mypy", "noxfile.py", "docs/generate.py", "examples", "benchmarks")
-    session.run("lint-imports", "--no-cache")
+    install(session)
+    see_style(session)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, the web client's too; the core must be covered to the last branch, by its own tests."""
+    install(session)
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+    else:
+        run_tests(session)
 
 
 @nox.session
@@ -30,13 +44,23 @@ def benchmark(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
-@nox.session
-def tests(session: nox.Session) -> None:
-    """All tests, the web client's too, with branch coverage; the core must be covered to the last branch."""
+def install(session: nox.Session) -> None:
+    """Install the project as it lies here, and all its tools."""
     session.install("-e", ".[testing,dev]")
-    if session.posargs:
-        session.run("pytest", *session.posargs)
-        return
+
+
+def see_style(session: nox.Session) -> None:
+    """See that the code is as it should look."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("mypy", "noxfile.py", "docs/generate.py", "examples", "benchmarks")
+    session.run("lint-imports", "--no-cache")
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run all tests, with a process for each core of the machine."""
     session.run("coverage", "erase")
-    session.run("pytest", "--cov", "--cov-report=")
-    session.run("coverage", "report", "--include=src/cloudchat_core/*", "--fail-under=100")
+    # Neighbours stay together, as they share servers and browsers; who has nothing left takes from whoever has most.
+    session.run("pytest", "--numprocesses=auto", "--dist=worksteal", "--cov", "--cov-report=")
+    session.run("coverage", "report", "--fail-under=100")

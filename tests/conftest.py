@@ -5,8 +5,12 @@
 
 import os
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+CORE = Path(__file__).with_name("core")
 
 settings.register_profile("verdict", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", deadline=None, print_blob=True, max_examples=2_000)
@@ -14,3 +18,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "verdict"))
 
 # A run in the background of a script starts with SIGINT ignored, and so would every program that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure coverage, which makes tests twice as slow, where it is asked for: the core's, by the core's own tests."""
+    for item in items:
+        if CORE not in item.path.parents:
+            item.add_marker("no_cover")

@@ -86,6 +86,16 @@ def test_who_comes_back_after_going_away_stays() -> None:
     assert presence.due(10**12) == []
 
 
+def test_who_went_away_is_known_as_such_until_back() -> None:
+    presence = present()
+    assert not presence.is_away("a")
+    presence.away("a", 0)
+    assert presence.is_away("a")
+    assert presence.back("a")
+    assert not presence.is_away("a")
+    assert not presence.back("a")
+
+
 @pytest.mark.parametrize("least", [POLL_HOLD, JOIN_HOLD])
 @pytest.mark.parametrize("grace", [0, GRACE, 60_000])
 def test_a_window_counts_as_an_open_feed_and_is_followed_by_no_grace(
