@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TRANSPORTS = ["auto", "ws", "sse", "poll"]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
 def test_two_people_chat_over_each_transport(site: Site, people: People, transport: str) -> None:
     alexandra = people.join("Alexandra", site.url, transport)
     boris = people.join("Boris", site.url, transport)

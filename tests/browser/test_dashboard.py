@@ -44,7 +44,7 @@ def seen(person: Person) -> list[Any]:
     return changes
 
 
-@pytest.mark.parametrize("transport", ["auto", "sse", "poll"])
+@pytest.mark.parametrize("transport", ["auto", "poll"])
 def test_everybody_sees_what_happens_to_an_instance_in_both_widgets(
     site: Site, people: People, transport: str
 ) -> None:

@@ -28,7 +28,7 @@ def is_cut_off(person: Person) -> None:
 @pytest.mark.parametrize(
     ("how", "transport"),
     [
-        *((signal.SIGKILL, transport) for transport in ("auto", "ws", "sse", "poll")),
+        *((signal.SIGKILL, transport) for transport in ("auto", "sse", "poll")),
         # It says that it goes on a feed of either kind.
         *((signal.SIGTERM, transport) for transport in ("auto", "sse")),
     ],

@@ -32,7 +32,8 @@ def test_who_closes_the_tab_is_gone_without_waiting_for_grace(
     assert site.comings_and_goings()[-1] == ("left", "Alexandra")
 
 
-@over_each
+# When somebody who polls counts as lost is shown where the server's clock is the test's own.
+@pytest.mark.parametrize("transport", ["ws", "sse"])
 def test_whom_the_network_loses_is_listed_during_grace_and_then_gone(
     serve: Serve, people: People, behind: Behind, transport: str
 ) -> None:
@@ -93,7 +94,8 @@ def test_a_reload_after_a_long_absence_explains_that_the_nickname_went_to_somebo
     expect(thief.participants).to_have_count(2)
 
 
-@over_each
+# What a page does over polls with its copied state is what it does over streams; so is how tabs share them.
+@pytest.mark.parametrize("transport", ["ws", "sse"])
 def test_a_duplicated_tab_takes_part_as_somebody_of_its_own(
     site: Site, people: People, transport: str
 ) -> None:

@@ -20,7 +20,7 @@ def leaders(tabs: list[Person]) -> list[Person]:
     return [tab for tab in tabs if tab.html.get_attribute("data-shared") == "false"]
 
 
-@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+@pytest.mark.parametrize("transport", ["ws", "sse"])
 def test_two_tabs_of_one_browser_are_two_people(site: Site, people: People, transport: str) -> None:
     browser = people.browser()
     alexandra = people.join("Alexandra", site.url, transport, within=browser)
@@ -35,12 +35,11 @@ def test_two_tabs_of_one_browser_are_two_people(site: Site, people: People, tran
         expect(tab.page.locator("article.message.own")).to_have_count(1)
 
 
-@over_http
 def test_ten_tabs_of_one_browser_are_all_live_over_one_connection(
-    site: Site, people: People, transport: str
+    site: Site, people: People
 ) -> None:
     browser = people.browser()
-    tabs = [people.join(f"tab {n}", site.url, transport, within=browser) for n in range(10)]
+    tabs = [people.join(f"tab {n}", site.url, "sse", within=browser) for n in range(10)]
     for number, tab in enumerate(tabs):
         tab.say(f"from {number}")
         tab.sees(f"from {number}")
