@@ -29,10 +29,7 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, the web client's too; the core must be covered to the last branch, by its own tests."""
     install(session)
-    if session.posargs:
-        session.run("pytest", *session.posargs)
-    else:
-        run_tests(session)
+    run_tests(session)
 
 
 @nox.session
@@ -59,7 +56,10 @@ def see_style(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session) -> None:
-    """Run all tests, with a process for each core of the machine."""
+    """Run all tests, with a process for each core of the machine; or what one asks pytest for."""
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
     session.run("coverage", "erase")
     # Neighbours stay together, as they share servers and browsers; who has nothing left takes from whoever has most.
     session.run("pytest", "--numprocesses=auto", "--dist=worksteal", "--cov", "--cov-report=")

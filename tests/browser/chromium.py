@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WITHOUT = (
-    # Each window would load these beside its page, at half of the cost of a test.
+    # Each window would load these beside its page, at the cost of half a second.
     *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup"),
     # Only the last list counts that a browser is given, so here is Playwright's own again.
     *("AimEnabled", "AvoidCorsURLLoaderRestartOnRedirect", "AvoidUnnecessaryBeforeUnloadCheckSync"),
