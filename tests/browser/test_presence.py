@@ -32,8 +32,7 @@ def test_who_closes_the_tab_is_gone_without_waiting_for_grace(
     assert site.comings_and_goings()[-1] == ("left", "Alexandra")
 
 
-# When somebody who polls counts as lost is shown where the server's clock is the test's own.
-@pytest.mark.parametrize("transport", ["ws", "sse"])
+@over_each
 def test_whom_the_network_loses_is_listed_during_grace_and_then_gone(
     serve: Serve, people: People, behind: Behind, transport: str
 ) -> None:

@@ -20,7 +20,7 @@ def leaders(tabs: list[Person]) -> list[Person]:
     return [tab for tab in tabs if tab.html.get_attribute("data-shared") == "false"]
 
 
-@pytest.mark.parametrize("transport", ["ws", "sse"])
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
 def test_two_tabs_of_one_browser_are_two_people(site: Site, people: People, transport: str) -> None:
     browser = people.browser()
     alexandra = people.join("Alexandra", site.url, transport, within=browser)
