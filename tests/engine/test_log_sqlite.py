@@ -15,8 +15,9 @@ import pytest
 from cloudchat_core.errors import LocalProtocolError
 from cloudchat_engine.logs import SqliteLog, sqlite_reader
 from cloudchat_engine.logs.sqlite_file import APPLICATION_ID, MIGRATIONS, migrate
-from cloudchat_engine.ports import LogDamagedError, LogError, Retention, Saved
+from cloudchat_engine.ports import LogDamagedError, LogError, Opened, Retention, Saved
 from cloudchat_engine.testing import example, examples, redaction
+from cloudchat_engine.testing.records import erased
 from tests.engine.test_log_faults import run
 
 pytestmark = pytest.mark.anyio
@@ -222,7 +223,7 @@ class TestUse:
         await log.open()
         await log.append(examples(0, 2), 0)
         with closing(sqlite3.connect(path)) as other, other:
-            other.execute("INSERT INTO log VALUES (3, 0, 'message', 'chat', 0, '', '')")
+            other.execute("INSERT INTO log VALUES (3, 0, 'message', 'chat', 0, '', '', '')")
         with pytest.raises(LogDamagedError):
             await log.append(examples(2, 2), 2)
         assert (await log.reopen()).head == 3
@@ -262,7 +263,32 @@ class TestDamage:
         await make(path, 500)
         with path.open("r+b") as file:
             file.truncate(int(path.stat().st_size * cut))
-        with pytest.raises(LogDamagedError, match="recover"):
+        with pytest.raises(LogDamagedError, match="cloudchat log check"):
+            await read_all(path)
+
+    @pytest.mark.parametrize("column", ["body", "private"])
+    async def test_a_byte_that_the_disk_changed_is_noticed_and_its_record_named(
+        self, path: Path, column: str
+    ) -> None:
+        await make(path, 50)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute(
+                f"""UPDATE log SET {column} = CAST(replace({column}, 'n', 'm') AS BLOB)
+                    WHERE "offset" = 17"""
+            )
+        for what in (read_all(path), page_all(path)):
+            with pytest.raises(LogDamagedError, match=rf"{path} is damaged at record 17\b"):
+                await what
+
+    async def test_a_page_of_the_file_without_sense_is_named_by_its_first_record(
+        self, path: Path
+    ) -> None:
+        await make(path, 500)
+        page = path.read_bytes().index(b'"k3f9-300"') // 4096
+        with path.open("r+b") as file:
+            file.seek(page * 4096)
+            file.write(bytes(4096))
+        with pytest.raises(LogDamagedError, match=r"is damaged at record (29|30)\d, .*malformed"):
             await read_all(path)
 
     async def test_a_missing_record_is_named(self, path: Path) -> None:
@@ -301,6 +327,44 @@ async def read_all(path: Path) -> None:
         await log.page("messages", None, head)
         await log.append(examples(head, 1), head)
     finally:
+        await log.aclose()
+
+
+async def page_all(path: Path) -> None:
+    log = SqliteLog(path)
+    await log.open()
+    try:
+        await log.page("messages", None, 100)
+    finally:
+        await log.aclose()
+
+
+class TestFirstLayout:
+    """A file from before records had checksums."""
+
+    async def test_it_is_brought_forward_with_all_that_it_holds_and_nothing_erased_comes_back(
+        self, path: Path
+    ) -> None:
+        records = [example(n, text=f"<{n}>") for n in range(1, 301)]
+        gone = redaction(records[250])
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("PRAGMA journal_mode = WAL")
+            migrate(other, MIGRATIONS[:1])
+            for r in records:
+                row = (r.offset, r.at, r.kind, r.topic, r.offset, r.body, r.private)
+                other.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            other.execute('UPDATE log SET body = zeroblob(length(body)) WHERE "offset" = 251')
+            other.execute("INSERT INTO erased VALUES (?, ?)", (gone.offset, gone.body))
+            other.execute("INSERT INTO snapshot VALUES (?, ?)", (200, b"state"))
+            other.execute("UPDATE retained SET first = 100")
+        log = SqliteLog(path)
+        assert await log.open() == Opened(100, 300, Saved(200, b"state"))
+        records[250] = erased(records[250])
+        assert await log.read(0, 300) == records[99:]
+        await log.append(examples(300, 1), 300, [redaction(records[150])])
+        assert await log.page("messages", None, 2) == [example(301), records[299]]
+        assert b"<151>" not in raw(path)
+        assert b"<152>" in raw(path)
         await log.aclose()
 
 

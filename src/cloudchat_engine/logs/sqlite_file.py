@@ -5,6 +5,8 @@ server ends; SQLite's own exclusive mode would shut out our reader and a backup 
 
 The file says what it is (`application_id`) and how it is laid out (`user_version`: how many of `MIGRATIONS` it has
 seen). A newer layout, or a file that is something else, is refused before anything is written to it.
+
+Each record has a checksum: SQLite notices a page that makes no sense, but not a byte of a text that the disk changed.
 """
 
 import fcntl
@@ -13,7 +15,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from zlib import crc32
 
 from cloudchat_engine.ports import (
     LogDamagedError,
@@ -40,8 +43,44 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE retained (first INTEGER NOT NULL)",
         "INSERT INTO retained VALUES (1)",
     ),
+    (
+        # `sum` is the checksum of the row. The records move to a new table: growing where they are they would leave
+        # copies behind, see `sqlite_writer`. What a dropped table leaves is zeroed.
+        "ALTER TABLE log RENAME TO unsummed",
+        """CREATE TABLE log ("offset" INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL,
+           topic TEXT NOT NULL, size INTEGER NOT NULL, body BLOB NOT NULL, private BLOB NOT NULL,
+           sum BLOB NOT NULL)""",
+        """INSERT INTO log SELECT "offset", at, kind, topic, size, body, private,
+           checksum("offset", body, private) FROM unsummed ORDER BY "offset\"""",
+        "DROP TABLE unsummed",
+        "CREATE INDEX messages ON log (kind) WHERE kind = 'message'",
+        "CREATE INDEX worklog ON log (topic) WHERE topic = 'instances'",
+        "ALTER TABLE erased ADD COLUMN sum BLOB NOT NULL DEFAULT x''",
+        """UPDATE erased SET sum = (SELECT checksum(log."offset", erased.body, private) FROM log
+           WHERE log."offset" = erased."offset")""",
+    ),
 )
 """What turns a file of layout N into one of layout N + 1. Only ever added to; each is one transaction."""
+
+
+def checksum(offset: int, body: bytes, private: bytes) -> bytes:
+    """Return the 4 bytes that stand beside a record: CRC-32 of both of its parts, begun with its offset.
+
+    What else stands in its row (moment, kind, topic) stands in `body` as well.
+    """
+    return crc32(private, crc32(body, offset)).to_bytes(4, "big")
+
+
+def sound(row: Sequence[Any]) -> bool:
+    """Tell whether a row (offset, at, kind, topic, body, private, sum) is as it was written."""
+    try:
+        return bool(row[6] == checksum(row[0], row[4], row[5]))
+    except TypeError:  # another program wrote something else than bytes
+        return False
+
+
+ADVICE = "keep a copy of it, see what is left with `cloudchat log check`, and restore a backup"
+"""What to do about a damaged log."""
 
 
 @contextmanager
@@ -58,8 +97,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def explain(error: sqlite3.Error | OSError, path: Path, *, committing: bool = False) -> LogError:
+def explain(
+    error: sqlite3.Error | OSError, path: Path, *, committing: bool = False, place: str = ""
+) -> LogError:
     """Turn what SQLite or the system said into what it means for the log, and what a person can do.
+
+    `place` says where in the file (` at …`), where that is known.
 
     `committing`: the outcome of a transaction depends on it, so an error that is not known to precede the write leaves
     that open.
@@ -71,8 +114,7 @@ def explain(error: sqlite3.Error | OSError, path: Path, *, committing: bool = Fa
         )
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}:
         return LogDamagedError(
-            f"{path} is damaged, or no cloudchat log ({error}). Keep a copy; then restore a backup, "
-            f"or save what can be read with `sqlite3 {path} .recover`, or name another file"
+            f"{path} is damaged{place}, or no cloudchat log ({error}); {ADVICE}, or name another file"
         )
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return LogUnavailableError(
@@ -141,7 +183,7 @@ def connect(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     # Autocommit: a transaction is what this code says it is. Who else may hold the file (a backup) gets 5 s to finish.
     connection = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
-        _recognise(connection, path)
+        recognise(connection, path)
         connection.execute("PRAGMA page_size = 4096")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
@@ -151,6 +193,7 @@ def connect(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.create_function("checksum", 3, checksum, deterministic=True)
         migrate(connection, MIGRATIONS)
     except BaseException:
         connection.close()
@@ -158,7 +201,8 @@ def connect(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     return connection
 
 
-def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+def recognise(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the layout of the file (0: it is empty); `LogDamagedError` where it is no log, or one of the future."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
@@ -171,6 +215,7 @@ def _recognise(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer cloudchat (layout {version}, this one knows {len(MIGRATIONS)}); "
             "install that version, or name another file"
         )
+    return int(version)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:

@@ -63,8 +63,8 @@ def _before(connection: sqlite3.Connection, first: int) -> int:
 def drop(connection: sqlite3.Connection, first: int, kept: int) -> None:
     """Drop the records from `first` to before `kept`, inside the caller's transaction."""
     connection.execute(
-        """UPDATE log SET body = zeroblob(length(body)), private = zeroblob(length(private))
-           WHERE "offset" >= ? AND "offset" < ?""",
+        """UPDATE log SET body = zeroblob(length(body)), private = zeroblob(length(private)),
+           sum = zeroblob(length(sum)) WHERE "offset" >= ? AND "offset" < ?""",
         (first, kept),
     )
     connection.execute('DELETE FROM log WHERE "offset" < ?', (kept - MOAT,))

@@ -12,7 +12,7 @@ that a batch does not fill are NULL and filtered out.
 
 **Erased means gone.** `secure_delete` zeroes what is deleted, but not what SQLite leaves behind when it moves a row to
 balance its B-tree. So no row with a text in it ever moves: rows are only appended (which splits nothing), an erasure
-overwrites the body in place with as many zeroes (its substitute stands in the table `erased`), and retention keeps the
+overwrites body and checksum in place with as many zeroes (its substitute stands in the table `erased`), and retention keeps the
 rows that it deletes apart from those that stay (`sqlite_retention`). Then the write-ahead log, which has older versions
 of the page, is emptied.
 """
@@ -28,7 +28,7 @@ from cloudchat_core.codec import StoredRecord
 from cloudchat_core.errors import LocalProtocolError
 from cloudchat_engine.logs import sqlite_file
 from cloudchat_engine.logs import sqlite_retention as retention
-from cloudchat_engine.logs.sqlite_file import Lock, Synchronous, explain, transaction
+from cloudchat_engine.logs.sqlite_file import Lock, Synchronous, checksum, explain, transaction
 from cloudchat_engine.logs.sqlite_retention import Held
 from cloudchat_engine.ports import (
     Erasure,
@@ -45,13 +45,15 @@ from cloudchat_engine.ports import (
 _PATIENCE = 5_000
 _BRIEF = 250
 """Milliseconds that another program gets to finish: before an error, and before something is put off."""
+_WIDTH = 8
+"""Values of a row."""
 LARGEST = 2048
-"""Rows of the largest statement; 7 values each stay under SQLite's default of 32,766 a statement."""
+"""Rows of the largest statement; 8 values each stay under SQLite's default of 32,766 a statement."""
 
 
 @cache
 def _insert(rows: int) -> str:
-    values = ",".join(["(?,?,?,?,?,?,?)"] * rows)
+    values = ",".join(["(?,?,?,?,?,?,?,?)"] * rows)
     return f"INSERT INTO log SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL"  # noqa: S608 - no value in it
 
 
@@ -109,7 +111,7 @@ class Writer:
         begins = connection.execute('SELECT 1 FROM log WHERE "offset" = ?', (self._first,))
         if (self._head >= self._first and not begins.fetchone()) or self._head < self._first - 1:
             raise LogDamagedError(
-                f"{self._path} begins with record {self._first}, which is missing; restore a backup"
+                f"{self._path} begins with record {self._first}, which is missing; {sqlite_file.ADVICE}"
             )
         kept = connection.execute('SELECT "offset", state FROM snapshot ORDER BY "offset" DESC')
         row = kept.fetchone()
@@ -156,8 +158,8 @@ class Writer:
             else:
                 with transaction(connection):
                     for start in range(0, count, LARGEST):
-                        part = rows[7 * start : 7 * (start + LARGEST)]
-                        self._insert(part, len(part) // 7)
+                        part = rows[_WIDTH * start : _WIDTH * (start + LARGEST)]
+                        self._insert(part, len(part) // _WIDTH)
                     for erasure in erased:
                         self._erase(erasure, expected + count)
         except sqlite3.Error as error:
@@ -176,12 +178,13 @@ class Writer:
             if r.offset != offset:
                 raise LocalProtocolError(f"record {r.offset} cannot stand at offset {offset}")
             size += len(r.body) + len(r.private)
-            rows += (offset, r.at, r.kind, r.topic, size, r.body, r.private)
+            total = checksum(offset, r.body, r.private)
+            rows += (offset, r.at, r.kind, r.topic, size, r.body, r.private, total)
         return rows, size
 
     def _insert(self, rows: list[Any], count: int) -> None:
         room = 1 << (count - 1).bit_length()
-        rows += (None,) * (7 * (room - count))
+        rows += (None,) * (_WIDTH * (room - count))
         self._connected().execute(_insert(room), rows)
 
     def _erase(self, erasure: Erasure, head: int) -> None:
@@ -189,9 +192,15 @@ class Writer:
             return
         execute = self._connected().execute
         execute(
-            'UPDATE log SET body = zeroblob(length(body)) WHERE "offset" = ?', (erasure.offset,)
+            """UPDATE log SET body = zeroblob(length(body)), sum = zeroblob(length(sum))
+               WHERE "offset" = ?""",
+            (erasure.offset,),
         )
-        execute("INSERT OR REPLACE INTO erased VALUES (?, ?)", (erasure.offset, erasure.body))
+        execute(
+            """INSERT OR REPLACE INTO erased
+               SELECT "offset", ?1, checksum("offset", ?1, private) FROM log WHERE "offset" = ?2""",
+            (erasure.body, erasure.offset),
+        )
         # Where retention has dropped the beginning, the snapshot stands for it and cannot go before the next one comes.
         if self._first == 1:
             execute('DELETE FROM snapshot WHERE "offset" >= ?', (erasure.offset,))
