@@ -11,6 +11,7 @@ import click
 
 from cloudchat_cli.commands.config import config
 from cloudchat_cli.commands.instances import instances
+from cloudchat_cli.commands.log import log
 from cloudchat_cli.commands.reading import events, messages, operations, version, worklog
 from cloudchat_cli.commands.serve import serve
 from cloudchat_cli.commands.talk import chat, say
@@ -25,10 +26,11 @@ Exit codes:
   3    refused by the server
   4    not allowed
   5    not found: no such instance, operation, or cursor
-  6    the instance is busy, or in the wrong state
+  6    busy: the instance, or it is in the wrong state; the log, a server has it
   7    the operation failed
   8    not done in time (--timeout); it goes on
   9    no server there
+  10   the log is damaged
   130  interrupted (Ctrl-C); an operation that was begun goes on"""
 
 
@@ -88,6 +90,7 @@ for _command in (
     messages,
     worklog,
     events,
+    log,
     config,
     completion,
     version,

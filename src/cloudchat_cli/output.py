@@ -29,6 +29,7 @@ class Exit(IntEnum):
     FAILED = 7
     TIMEOUT = 8
     UNREACHABLE = 9
+    DAMAGED = 10
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 

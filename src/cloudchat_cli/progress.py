@@ -1,9 +1,10 @@
-"""How far an operation is, against the time that it is expected to take: a bar on a terminal, else lines."""
+"""How far something is, against what it is expected to take or to come to: a bar on a terminal, else lines."""
 
 from __future__ import annotations
 
 import math
 import sys
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
@@ -19,13 +20,16 @@ EVERY: Final = 5
 
 
 class Progress:
-    """Shows the progress of `what`, which is expected to take `expected` seconds (None: nobody knows), on stderr."""
+    """Shows the progress of `what` on stderr; it is expected to take `expected` seconds (None: nobody knows).
 
-    def __init__(self, what: str, expected: float | None) -> None:
+    Where there is no terminal nothing is said in the first `quiet` seconds.
+    """
+
+    def __init__(self, what: str, expected: float | None = None, quiet: float = 0) -> None:
         self._what, self._expected = what, expected
         self._stack = ExitStack()
         self._bar: Bar | None = None
-        self._next = 0
+        self._next, self._began = quiet, time.monotonic()
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -56,8 +60,17 @@ class Progress:
         told = f"{passed:.0f} s"
         if self._expected is not None:
             told += f" of about {math.ceil(self._expected)} s"
+        self._show(passed, told, passed)
+
+    def count(self, done: int, total: int) -> None:
+        """So many of `total` records are done."""
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=passed, told=told)
+            self._bar.update(self._bar.task_ids[0], total=total)
+        self._show(done, f"{done:,} of {total:,} records", time.monotonic() - self._began)
+
+    def _show(self, completed: float, told: str, passed: float) -> None:
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=completed, told=told)
         elif passed >= self._next:
-            self._next = int(passed // EVERY + 1) * EVERY
+            self._next = passed // EVERY * EVERY + EVERY
             note(f"{self._what}: {told}")

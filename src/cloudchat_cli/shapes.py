@@ -121,6 +121,42 @@ VERSION: Final = Shape(
 )
 
 
+LOG: Final = Shape(
+    lambda one: str(one.log),
+    (
+        ("SOUND", 5, lambda one: "yes" if one.sound else "no"),
+        ("FIRST", 5, lambda one: one.first),
+        ("HEAD", 8, lambda one: one.head),
+        ("EPOCH", 8, lambda one: one.epoch),
+        ("EPOCHS", 6, lambda one: one.epochs),
+        ("SNAPSHOT", 8, lambda one: "none" if one.snapshot is None else one.snapshot),
+        ("SIZE", 8, lambda one: _bytes(one.size + one.wal)),
+        ("FREE", 8, lambda one: _bytes(one.free)),
+        ("CONTENT", 0, lambda one: _bytes(one.content)),
+    ),
+)
+COMPACTED: Final = Shape(
+    lambda one: str(one["log"]),
+    (
+        ("FIRST", 5, lambda one: one["first"]),
+        ("HEAD", 8, lambda one: one["head"]),
+        ("DROPPED", 8, lambda one: one["dropped"]),
+        ("BEFORE", 8, lambda one: _bytes(one["before"])),
+        ("AFTER", 0, lambda one: _bytes(one["after"])),
+    ),
+)
+
+
+def _bytes(count: int) -> str:
+    """Write a size to three digits."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1_000:
+            return f"{size:.3g} {unit}"
+        size /= 1_000
+    return f"{size:,.3g} TB"
+
+
 def write_list(shape: Shape, things: Iterable[object], output: str) -> None:
     """Write all `things`."""
     listed = list(things)

@@ -17,7 +17,7 @@ from cloudchat_engine.logs import SqliteLog, sqlite_reader
 from cloudchat_engine.logs.sqlite_file import APPLICATION_ID, MIGRATIONS, migrate
 from cloudchat_engine.ports import LogDamagedError, LogError, Opened, Retention, Saved
 from cloudchat_engine.testing import example, examples, redaction
-from cloudchat_engine.testing.records import erased
+from cloudchat_engine.testing.records import KINDS, erased, retain_all, shown, weight
 from tests.engine.test_log_faults import run
 
 pytestmark = pytest.mark.anyio
@@ -288,7 +288,9 @@ class TestDamage:
         with path.open("r+b") as file:
             file.seek(page * 4096)
             file.write(bytes(4096))
-        with pytest.raises(LogDamagedError, match=r"is damaged at record (29|30)\d, .*malformed"):
+        with pytest.raises(
+            LogDamagedError, match=r"is damaged at record (2[89]\d|300), .*malformed"
+        ):
             await read_all(path)
 
     async def test_a_missing_record_is_named(self, path: Path) -> None:
@@ -403,3 +405,53 @@ class TestMigration:
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
         migrate(connection, self.steps)
         assert connection.execute("SELECT x FROM t").fetchall() == [(11,)]
+
+
+class TestVacuum:
+    async def test_what_was_dropped_gives_its_room_back_and_the_log_is_as_it_was(
+        self, path: Path
+    ) -> None:
+        log = SqliteLog(path)
+        await log.open()
+        records = [example(n, KINDS[n % len(KINDS)], "long" * 500) for n in range(1, 1_001)]
+        await log.append(records, 0)
+        await log.save(Saved(1_000, b"state"))
+        assert await retain_all(log, Retention(count=50)) == 951
+        size = path.stat().st_size
+        await log.vacuum()
+        assert path.stat().st_size < size / 5
+        assert await log.reopen() == Opened(951, 1_000, Saved(1_000, b"state"))
+        assert await log.read(0, 100) == records[950:]
+        assert await log.page("messages", None, 100) == shown(records[950:], "messages")
+        await log.append(examples(1_000, 3), 1_000)
+        # What counts towards the size is still known.
+        await log.save(Saved(1_003, b"state"))
+        rest = [*records[990:], *examples(1_000, 3)]
+        assert await retain_all(log, Retention(size=sum(map(weight, rest)))) == 991
+        await log.aclose()
+
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_a_text_that_is_erased_after_it_stands_nowhere(
+        self, path: Path, seed: int
+    ) -> None:
+        source = random.Random(seed)
+        log = SqliteLog(path)
+        await log.open()
+        head = 0
+        for _ in range(5):
+            batch = [
+                example(n, text=f"<{n}>" + "." * source.choice([0, 300, 600, 1_000, 6_000]))
+                for n in range(head + 1, head + source.randint(100, 400))
+            ]
+            await log.append(batch, head)
+            head += len(batch)
+            await log.save(Saved(head, b"state"))
+            first = await retain_all(log, Retention(count=source.randint(50, 300)))
+            await log.vacuum()
+            chosen = set(source.sample(range(first, head + 1), 20))
+            await log.append([], head, [redaction(example(n)) for n in chosen])
+            found = [int(n) for n in re.findall(rb"<(\d+)>", raw(path))]
+            assert not chosen & set(found)
+            await log.save(Saved(head, b"state"))
+            await retain_all(log, Retention(count=1))
+        await log.aclose()

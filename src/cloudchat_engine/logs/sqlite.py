@@ -63,6 +63,14 @@ class SqliteLog:
     async def retain(self, keep: Retention, now: int) -> int:
         return await self._writing.run(partial(self._writer.retain, keep, now))
 
+    async def vacuum(self) -> None:
+        """Write the file anew without the space that retention freed in it. Nothing else may be done meanwhile.
+
+        Takes up to three times the room of the file, beside it and where SQLite keeps temporary files
+        (`SQLITE_TMPDIR`). Where it raises `LogError` the log holds what it held.
+        """
+        await self._writing.run(self._writer.vacuum)
+
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
             await self._reading.close(self._reader.close)

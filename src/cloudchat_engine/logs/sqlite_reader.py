@@ -34,10 +34,12 @@ def connect(path: Path, *options: str) -> sqlite3.Connection:
 class Reader:
     """The one connection that reads; `reading` is held meanwhile, see `Writer.reading`."""
 
-    def __init__(self, path: Path, reading: threading.Lock) -> None:
+    def __init__(
+        self, path: Path, reading: threading.Lock, connection: sqlite3.Connection | None = None
+    ) -> None:
         self._path = path
         self._reading = reading
-        self._connection: sqlite3.Connection | None = None
+        self._connection = connection
 
     def open(self) -> sqlite3.Connection:
         if self._connection is None:

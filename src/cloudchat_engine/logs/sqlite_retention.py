@@ -70,3 +70,21 @@ def drop(connection: sqlite3.Connection, first: int, kept: int) -> None:
     connection.execute('DELETE FROM log WHERE "offset" < ?', (kept - MOAT,))
     connection.execute('DELETE FROM erased WHERE "offset" < ?', (kept,))
     connection.execute("UPDATE retained SET first = ?", (kept,))
+
+
+def forget(connection: sqlite3.Connection, first: int) -> None:
+    """Take away the rows that `drop` left behind, but the last, whose `size` is needed; inside a transaction.
+
+    What stays goes to a new table, in order, and the old one is zeroed as a whole: so no row moves here either.
+    """
+    made = """SELECT sql FROM sqlite_master WHERE tbl_name = 'log' AND sql IS NOT NULL
+        ORDER BY type = 'index'"""
+    table, *indexes = (sql for (sql,) in connection.execute(made).fetchall())
+    for statement in (
+        "ALTER TABLE log RENAME TO dropped",
+        table,
+        f'INSERT INTO log SELECT * FROM dropped WHERE "offset" >= {first - 1} ORDER BY "offset"',  # noqa: S608 - a number
+        "DROP TABLE dropped",
+        *indexes,
+    ):
+        connection.execute(statement)

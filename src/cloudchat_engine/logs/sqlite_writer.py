@@ -12,9 +12,9 @@ that a batch does not fill are NULL and filtered out.
 
 **Erased means gone.** `secure_delete` zeroes what is deleted, but not what SQLite leaves behind when it moves a row to
 balance its B-tree. So no row with a text in it ever moves: rows are only appended (which splits nothing), an erasure
-overwrites body and checksum in place with as many zeroes (its substitute stands in the table `erased`), and retention keeps the
-rows that it deletes apart from those that stay (`sqlite_retention`). Then the write-ahead log, which has older versions
-of the page, is emptied.
+overwrites body and checksum in place with as many zeroes (the substitute stands in the table `erased`), and retention
+keeps the rows that it deletes apart from those that stay (`sqlite_retention`). Then the write-ahead log, which has
+older versions of the page, is emptied.
 """
 
 import sqlite3
@@ -253,3 +253,20 @@ class Writer:
         except sqlite3.Error as error:
             raise self._failed(error) from error
         return self._first
+
+    def vacuum(self) -> None:
+        """Write the file anew, without what retention left in it; what goes wrong leaves a log that is whole."""
+        connection = self._connected()
+        try:
+            with transaction(connection):
+                retention.forget(connection, self._first)
+            # What is written meanwhile may be as large as the log, which memory may not have.
+            connection.execute("PRAGMA temp_store = FILE")
+            connection.execute("VACUUM")
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        finally:
+            if self._connection is not None:
+                connection.execute("PRAGMA temp_store = MEMORY")
+        with self.reading:
+            self._scrub_due = not self._checkpoint(_PATIENCE)
