@@ -119,7 +119,8 @@ class Log(Protocol):
 
         What follows the newest snapshot always stays.
 
-        `now` is in milliseconds since the epoch. Bounded work a call; call again while it returns a larger offset.
+        `now` is in milliseconds since the epoch. One call drops 1,000 records at most, so that appends are not held up;
+        call again while it returns a larger offset.
         """
         ...
 

@@ -1,7 +1,8 @@
 """Our own logs keep the promises that every log has to keep."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +12,7 @@ from hypothesis import settings
 from cloudchat_core.errors import LocalProtocolError
 from cloudchat_engine.logs import MemoryLog, SqliteLog
 from cloudchat_engine.testing import (
-    DurableLogContract,
+    CheckedLogContract,
     DurableLogMachine,
     LogContract,
     LogFactory,
@@ -26,10 +27,25 @@ class TestMemoryLog(LogContract):
         return MemoryLog
 
 
-class TestSqliteLog(DurableLogContract):
+class TestSqliteLog(CheckedLogContract):
     @pytest.fixture
     def make_log(self, tmp_path: Path) -> LogFactory:
         return lambda: SqliteLog(tmp_path / "log.db")
+
+    @pytest.fixture
+    def spoil(self, tmp_path: Path) -> Callable[[int], None]:
+        return spoiler(tmp_path / "log.db")
+
+
+def spoiler(path: Path) -> Callable[[int], None]:
+    """Return what changes a byte of the text at an offset, as a disk might."""
+
+    def spoil(offset: int) -> None:
+        with closing(sqlite3.connect(path)) as other, other:
+            changed = "UPDATE log SET body = CAST(replace(body, 'hello', 'hullo') AS BLOB)"
+            assert other.execute(f'{changed} WHERE "offset" = ?', (offset,)).rowcount == 1
+
+    return spoil
 
 
 class MemoryLogMachine(LogMachine):

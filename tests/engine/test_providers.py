@@ -1,5 +1,7 @@
 """The simulated provider keeps what every provider promises, and a promise that is broken is noticed."""
 
+from typing import Any, ClassVar
+
 import anyio
 import pytest
 
@@ -9,6 +11,8 @@ from cloudchat_engine.testing import ProviderContract, ProviderFactory
 
 
 class TestSimulated(ProviderContract):
+    impossible: ClassVar[dict[str, Any] | None] = {"fail": "create"}
+
     @pytest.fixture
     def make_provider(self) -> ProviderFactory:
         return SimulatedProvider

@@ -5,9 +5,30 @@ import pytest
 
 from cloudchat_core.clock import ManualClock, SystemClock
 from cloudchat_engine import ManualTimer, SystemTimer
+from cloudchat_engine.testing import Timed, TimerContract, TimerFactory
 from cloudchat_engine.timers import LogTime
 
 pytestmark = pytest.mark.anyio
+
+
+class TestSystemTimer(TimerContract):
+    @pytest.fixture
+    def make_timer(self) -> TimerFactory:
+        def make() -> Timed:
+            clock = SystemClock()
+            return Timed(clock, SystemTimer(clock))
+
+        return make
+
+
+class TestManualTimer(TimerContract):
+    @pytest.fixture
+    def make_timer(self) -> TimerFactory:
+        def make() -> Timed:
+            clock = ManualClock()
+            return Timed(clock, ManualTimer(clock), clock.advance)
+
+        return make
 
 
 async def test_a_moment_of_the_running_clock_is_never_told_early() -> None:

@@ -1,14 +1,16 @@
-"""Kits that tell whether a log or a provider of your own keeps what `cloudchat_engine.ports` promises.
+"""Kits that tell whether a log, a provider or a timer of your own keeps what `cloudchat_engine.ports` promises.
 
 They need what `pip install cloudchat[testing]` adds: Hypothesis, and pytest (anyio brings the plugin that runs them).
 """
 
 from cloudchat_engine.testing.log_machine import DurableLogMachine, LogMachine
-from cloudchat_engine.testing.logs import DurableLogContract, LogContract
+from cloudchat_engine.testing.logs import CheckedLogContract, DurableLogContract, LogContract
 from cloudchat_engine.testing.providers import ProviderContract, ProviderFactory
 from cloudchat_engine.testing.records import LogFactory, example, examples, redaction
+from cloudchat_engine.testing.timers import Timed, TimerContract, TimerFactory
 
 __all__ = [
+    "CheckedLogContract",
     "DurableLogContract",
     "DurableLogMachine",
     "LogContract",
@@ -16,6 +18,9 @@ __all__ = [
     "LogMachine",
     "ProviderContract",
     "ProviderFactory",
+    "Timed",
+    "TimerContract",
+    "TimerFactory",
     "example",
     "examples",
     "redaction",

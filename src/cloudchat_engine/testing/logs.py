@@ -17,17 +17,31 @@ A log that keeps its records beyond the object (in a file, on a server) is shown
 
 one that does not by `LogContract` and `LogMachine`. The tests run on asyncio and trio. Each call of a factory gives a
 log that is not open yet, over the same place within one test; another test gets another place.
+
+One that notices when its records were changed behind its back shows that with `CheckedLogContract` and a further
+fixture, `spoil`, which changes one.
 """
 
-from collections.abc import AsyncIterator
+import os
+import traceback
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from cloudchat_engine.ports import Log, LogConflictError, Opened, Retention, Saved
+from cloudchat_engine.ports import (
+    Log,
+    LogConflictError,
+    LogDamagedError,
+    LogLockedError,
+    Opened,
+    Retention,
+    Saved,
+)
 from cloudchat_engine.testing.records import (
     KINDS,
     START,
@@ -269,9 +283,61 @@ class LogContract:
             assert records == examples(0, len(records))
             assert len(records) % 7 == 0
 
+    async def test_what_is_asked_beside_an_append_takes_effect_in_the_order_of_the_calls(
+        self, make_log: LogFactory
+    ) -> None:
+        async with opened(make_log) as log:
+            await log.append(examples(0, 3_000), 0)
+            await log.save(Saved(3_000, b"first"))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(log.append, examples(3_000, 2_000), 3_000)
+                await anyio.lowlevel.checkpoint()
+                tasks.start_soon(log.save, Saved(5_000, b"second"))
+                await anyio.lowlevel.checkpoint()
+                tasks.start_soon(log.append, [], 5_000, [redaction(example(5_000))])
+            # The snapshot was saved when the records it stands for were there, and gone with the text it may hold.
+            assert await log.reopen() == Opened(1, 5_000, None)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(log.append, [], 5_000, [redaction(example(4_999))])
+                await anyio.lowlevel.checkpoint()
+                tasks.start_soon(log.save, Saved(5_000, b"third"))
+                await anyio.lowlevel.checkpoint()
+                tasks.start_soon(log.retain, Retention(count=4_900), START)
+            assert await log.reopen() == Opened(101, 5_000, Saved(5_000, b"third"))
+
+    async def test_retention_holds_nobody_up_one_call_drops_few(self, make_log: LogFactory) -> None:
+        async with opened(make_log) as log:
+            await log.append(examples(0, 3_000), 0)
+            await log.save(Saved(3_000, b"state"))
+            first, before = 1, 0
+            while first > before:
+                before, first = first, await log.retain(Retention(count=1), START)
+                assert first - before <= 1_000
+            assert first == 3_000
+
+    async def test_who_stops_waiting_for_a_read_takes_nothing_with_them(
+        self, make_log: LogFactory
+    ) -> None:
+        async with opened(make_log) as log:
+            await log.append(examples(0, 50), 0)
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await log.read(0, 50)
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await log.page("messages", None, 50)
+            assert await log.read(0, 100) == examples(0, 50)
+            await log.append(examples(50, 1), 50)
+            assert await log.page("messages", None, 1) == examples(50, 1)
+
 
 class DurableLogContract(LogContract):
-    """What a log promises that keeps its records beyond the object, and the process."""
+    """What a log promises that keeps its records beyond the object, and the process.
+
+    `exclusive`: one server at a time may have it open. False where nodes may share it.
+    """
+
+    exclusive: ClassVar[bool] = True
 
     async def test_all_that_was_appended_is_there_after_a_restart(
         self, make_log: LogFactory
@@ -300,3 +366,91 @@ class DurableLogContract(LogContract):
         assert await log.open() == Opened(8, 10, Saved(10, b"state"))
         assert await log.read(0, 10) == examples(7, 3)
         await log.aclose()
+
+    async def test_who_comes_second_is_refused_or_joins_and_takes_nothing_away(
+        self, make_log: LogFactory
+    ) -> None:
+        async with opened(make_log) as log:
+            await log.append(examples(0, 3), 0)
+            second = make_log()
+            if self.exclusive:
+                with pytest.raises(LogLockedError):
+                    await second.open()
+            else:
+                assert await second.open() == Opened(1, 3, None)
+                await second.aclose()
+            await log.append(examples(3, 1), 3)
+            assert await log.read(0, 10) == examples(0, 4)
+        async with opened(make_log) as log:
+            assert await log.read(0, 10) == examples(0, 4)
+
+    def test_what_was_acknowledged_outlives_a_process_that_ends_without_a_word(
+        self, make_log: LogFactory
+    ) -> None:
+        async def use() -> None:
+            log = make_log()
+            await log.open()
+            await log.append(examples(0, 100), 0)
+            await log.save(Saved(100, b"state"))
+            await log.append(examples(100, 10), 100, [redaction(example(105))])
+
+        assert _in_a_process_that_dies(use) == 0
+
+        async def look() -> None:
+            log = make_log()
+            assert await log.open() == Opened(1, 110, Saved(100, b"state"))
+            records = examples(0, 110)
+            records[104] = erased(records[104])
+            assert await log.read(0, 200) == records
+            await log.append(examples(110, 1), 110)
+            await log.aclose()
+
+        anyio.run(look)
+
+
+def _in_a_process_that_dies(use: Callable[[], Awaitable[None]]) -> int:
+    """Run a coroutine function in a process of its own, which ends with it as `kill -9` would; return its status."""
+    with warnings.catch_warnings():
+        # Threads of this process that are asleep are not missed in the child.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        status = 1
+        try:
+            anyio.run(use)
+            status = 0
+        except BaseException:  # noqa: BLE001 - told, and then it is over
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class CheckedLogContract(DurableLogContract):
+    """What a log promises that notices when what is in it is not what was written to it."""
+
+    @pytest.fixture
+    def spoil(self) -> Callable[[int], None]:
+        """Return what changes the stored record at an offset, while the log is closed; to be overridden."""
+        raise NotImplementedError("a subclass of CheckedLogContract has a fixture `spoil`")
+
+    async def test_a_record_that_was_changed_is_named_and_not_served(
+        self, make_log: LogFactory, spoil: Callable[[int], None]
+    ) -> None:
+        async with opened(make_log) as log:
+            await log.append(examples(0, 40), 0)
+        spoil(17)
+
+        async def look(log: Log) -> None:
+            await log.open()
+            await log.read(10, 20)
+
+        async def turn(log: Log) -> None:
+            await log.open()
+            await log.page("messages", None, 40)
+
+        for use in (look, turn):
+            log = make_log()
+            with pytest.raises(LogDamagedError, match=r"\b17\b"):
+                await use(log)
+            await log.aclose()
