@@ -40,9 +40,10 @@ class SqliteLog:
         return opened
 
     async def reopen(self) -> Opened:
-        # The reader first: the last connection that closes tidies up, and that is the writer's to do.
+        # The reader stays until the writer is back: on a disk that fails it could not be opened again, and goes on.
+        opened = await self._writing.run(self._writer.reopen)
         await self._reading.run(self._reader.close)
-        return await self._writing.run(self._writer.reopen)
+        return opened
 
     async def append(
         self, records: Sequence[StoredRecord], expected: int, erased: Sequence[Erasure] = ()
