@@ -93,7 +93,7 @@ def test_what_is_no_log_or_not_there_is_said(tmp_path: Path) -> None:
         told = log(what, tmp_path / "none")
         assert (told.returncode, told.stdout) == (1, "")
         assert f"there is no log at {tmp_path}/none" in told.stderr
-        assert run("log", what, "--log", "memory:").returncode == 2
+    assert run("log", "check", "--log", "memory:").returncode == 2
     assert [p.name for p in tmp_path.iterdir()] == ["diary"]
 
 

@@ -163,7 +163,20 @@ BROKEN: dict[str, tuple[str, tuple[object, ...], list[str], str]] = {
         ["the snapshot of record 100000"],
         "ends at record",
     ),
-    "where it begins": ("UPDATE retained SET first = 0", (), ["record 0"], "missing"),
+    "where it begins": ("UPDATE retained SET first = 0", (), ["the file"], "at record 0"),
+    "where it begins, behind its end": (
+        "UPDATE retained SET first = 10000",
+        (),
+        ["the file"],
+        "at record 10000",
+    ),
+    "a record of nobody's": (
+        """INSERT INTO log SELECT 1000000000000000, at, kind, topic, size, body, private,
+           checksum(1000000000000000, body, private) FROM log WHERE "offset" = 100""",
+        (),
+        ["records ", "record 1000000000000000"],
+        "",
+    ),
 }
 
 
@@ -174,7 +187,7 @@ def test_what_was_changed_is_named_with_its_place(path: Path, what: str) -> None
         other.create_function("checksum", 3, checksum)
         assert other.execute(statement, values).rowcount == 1
     report = check(path)
-    assert len(report.damage) == len(expected)
+    assert len(report.damage) == len(expected), report.damage
     for damage, place in zip(report.damage, expected, strict=True):
         assert damage.place.startswith(place)
         assert detail in damage.detail

@@ -94,8 +94,8 @@ def export(
 def compact(log: tuple[Any, str], retain: Any, output: str) -> None:
     """Drop what --retain no longer keeps, and give the space that is free in the file back to the disk.
 
-    No server may have the log open meanwhile (exit code 6). The file is written anew, all of it or nothing, which takes
-    up to twice its size of room beside it until it is done.
+    No server may have the log open meanwhile (exit code 6). The file is written anew, which takes up to three times its
+    size of room beside it until it is done; whatever ends it early leaves a log that is whole.
 
     \b
     Examples:

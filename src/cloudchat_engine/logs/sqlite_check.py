@@ -6,7 +6,7 @@ whether the snapshot is that state. It goes on behind what is damaged, so that a
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,18 +83,19 @@ class _Check:
         self._bad: list[tuple[int, int, str]] = []
         self._content = 0
         self._at = 0
+        self._seen = False
         # The state up to the newest record that was looked at; None: it cannot be known.
         self._state: Workspace | None = Workspace() if self._opened.first == 1 else None
 
     def report(self) -> Report:
         opened = self._opened
         self._file()
-        self._snapshot(opened.first - 1)
-        for offset, row in self._rows():
-            self._record(offset, row)
-            self._snapshot(offset)
-            if offset % PAGE == 0 or offset == opened.head:
-                self._tell(offset - opened.first + 1, opened.head - opened.first + 1)
+        if 1 <= opened.first <= opened.head + 1:
+            self._snapshot(opened.first - 1, opened.first - 1)
+            self._walk()
+        else:
+            what = f"it says that it begins at record {opened.first}, and ends with {opened.head}"
+            self._damage.append(Damage("the file", what))
         if opened.snapshot is not None and opened.snapshot.offset > opened.head:
             place = f"the snapshot of record {opened.snapshot.offset}"
             self._damage.append(Damage(place, f"the log ends at record {opened.head}"))
@@ -131,27 +132,37 @@ class _Check:
         if self._damage == [Damage("the file", "ok")]:
             self._damage.clear()
 
-    def _rows(self) -> Iterator[tuple[int, Any]]:
-        """Give each offset and what stands there: a row, None where there is none, or what SQLite said."""
-        after = self._opened.first - 1
-        while after < self._opened.head:
-            expected = range(after + 1, min(after + PAGE, self._opened.head) + 1)
+    def _walk(self) -> None:
+        first, head = self._opened.first, self._opened.head
+        done = first - 1
+        while done < head:
             try:
-                found = {row[0]: row for row in self._select(after + 1, len(expected))}
+                rows = self._select(done + 1, PAGE)
+                last = rows[-1][0] if rows else head
             except sqlite3.Error:
-                yield from ((offset, self._alone(offset)) for offset in expected)
-            else:
-                yield from ((offset, found.get(offset)) for offset in expected)
-            after = expected[-1]
+                last = min(done + PAGE, head)
+                rows = self._one_by_one(range(done + 1, last + 1))
+            for row in rows:
+                self._missing(done + 1, row[0] - 1)
+                done = row[0]
+                self._record(done, row)
+                self._snapshot(done, done)
+            self._missing(done + 1, last)
+            done = last
+            self._tell(done - first + 1, head - first + 1)
 
     def _select(self, offset: int, limit: int) -> list[Any]:
         return self._view.connection.execute(READ, (offset, limit)).fetchall()
 
-    def _alone(self, offset: int) -> Any:
-        try:
-            return next((row for row in self._select(offset, 1) if row[0] == offset), None)
-        except sqlite3.Error as error:
-            return str(error)
+    def _one_by_one(self, offsets: range) -> list[Any]:
+        """Return the rows at `offsets`; in the place of one that cannot be read, its offset and why."""
+        rows = []
+        for offset in offsets:
+            try:
+                rows += [row for row in self._select(offset, 1) if row[0] == offset]
+            except sqlite3.Error as error:
+                rows.append((offset, str(error)))
+        return rows
 
     def _record(self, offset: int, row: Any) -> None:
         try:
@@ -162,18 +173,23 @@ class _Check:
                 except Exception as error:  # a record that `decide` did not make
                     raise _Wrong(f"it does not follow on what is before it ({error!r})") from error
         except _Wrong as wrong:
-            self._state = None
-            before = self._bad[-1] if self._bad else (0, -1, "")
-            if before[1:] == (offset - 1, str(wrong)):
-                self._bad[-1] = (before[0], offset, str(wrong))
-            else:
-                self._bad.append((offset, offset, str(wrong)))
+            self._wrong(offset, offset, str(wrong))
+
+    def _missing(self, first: int, last: int) -> None:
+        if first <= last:
+            self._wrong(first, last, "it is missing")
+
+    def _wrong(self, first: int, last: int, what: str) -> None:
+        """Note what is wrong with the records `first` to `last`; behind them the state is not known."""
+        self._state = None
+        if self._bad and self._bad[-1][1:] == (first - 1, what):
+            first = self._bad.pop()[0]
+        self._bad.append((first, last, what))
+        self._snapshot(first, last)
 
     def _decoded(self, offset: int, row: Any) -> Record:
-        if row is None:
-            raise _Wrong("it is missing")
-        if isinstance(row, str):
-            raise _Wrong(f"it cannot be read ({row})")
+        if len(row) == 2:
+            raise _Wrong(f"it cannot be read ({row[1]})")
         if not sound(row):
             raise _Wrong("it is not what was written (its checksum is another)")
         stored = StoredRecord(*row[:6])
@@ -193,11 +209,13 @@ class _Check:
         self._at = record.at
         return record
 
-    def _snapshot(self, offset: int) -> None:
-        """Where the snapshot is of `offset`: hold it to what came before it, or go on from it."""
+    def _snapshot(self, first: int, last: int) -> None:
+        """Where the snapshot is of one of these offsets: hold it to what came before it, or go on from it."""
         saved = self._opened.snapshot
-        if saved is None or saved.offset != offset:
+        if saved is None or not first <= saved.offset <= last or self._seen:
             return
+        self._seen = True
+        offset = saved.offset
         place = f"the snapshot of record {offset}"
         try:
             state = restore(saved.state)
