@@ -77,8 +77,8 @@ def forget(connection: sqlite3.Connection, first: int) -> None:
 
     What stays goes to a new table, in order, and the old one is zeroed as a whole: so no row moves here either.
     """
-    behind = connection.execute('SELECT 1 FROM log WHERE "offset" < ?', (first - 1,))
-    if behind.fetchone() is None:
+    behind = 'SELECT EXISTS (SELECT 1 FROM log WHERE "offset" < ?)'
+    if not connection.execute(behind, (first - 1,)).fetchall()[0][0]:
         return
     made = """SELECT sql FROM sqlite_master WHERE tbl_name = 'log' AND sql IS NOT NULL
         ORDER BY type = 'index'"""
