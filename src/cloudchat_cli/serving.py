@@ -20,7 +20,9 @@ from cloudchat_cli.output import Failure
 from cloudchat_core.clock import SystemClock
 from cloudchat_core.errors import CloudchatError
 from cloudchat_core.rates import Rates
+from cloudchat_engine.logs.sqlite import SqliteLog
 from cloudchat_engine.node import Node
+from cloudchat_engine.ports import LogDamagedError
 from cloudchat_engine.timers import SystemTimer
 from cloudchat_transports._hypercorn import HttpServer
 from cloudchat_transports.fanout import Fanout
@@ -114,7 +116,7 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
     try:
         trio.run(_serve, settings, ready)
     except* CloudchatError as group:
-        raise Failure(_first(group)) from None
+        raise Failure(_first(group, settings.log)) from None
 
 
 async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
@@ -157,12 +159,15 @@ def _url(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-def _first(group: BaseExceptionGroup[CloudchatError]) -> str:
-    """Return the text of the first error in a group of groups."""
+def _first(group: BaseExceptionGroup[CloudchatError], log: Log) -> str:
+    """Return the text of the first error in a group of groups; where the log is damaged, with its file."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error)
+    text = str(error)
+    if isinstance(error, LogDamagedError) and isinstance(log, SqliteLog):
+        return text if str(log.path) in text else f"{log.path}: {text}"
+    return text
 
 
 def _raise_file_limit() -> None:

@@ -199,6 +199,20 @@ def test_compacting_drops_what_is_not_kept_and_gives_its_space_back(path: Path) 
         assert done["first"] <= left[0] < done["first"] + 5
 
 
+def test_a_snapshot_that_nothing_can_stand_in_for_keeps_the_server_from_starting(
+    path: Path,
+) -> None:
+    assert log("compact", path, "--retain", "10").returncode == 0
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE snapshot SET state = x'00'")
+    told = run("serve", "--port", "0", "--log", f"sqlite:{path}")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "Traceback" not in told.stderr
+    last = told.stderr.splitlines()[-1]
+    assert last.startswith(f"cloudchat: {path}: the snapshot cannot be read")
+    assert last.endswith("restore a backup")
+
+
 def test_who_stops_reading_an_export_ends_it_quietly(path: Path) -> None:
     export = subprocess.Popen(
         [COMMAND, "log", "export", "--log", f"sqlite:{path}"],
