@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -107,8 +108,9 @@ def _failing(rounds: int, seed: int, inject: str) -> Result:
                     assert server.ask("/readyz")[0] == 503
                     said = [it["ref"] for it in server.get("/v1/messages?limit=200")["items"]]
                     assert said == list(reversed(one.acked))[:200], "readers go on"
+                deadline = time.monotonic() + PATIENCE
                 while _say(socket, one, f"ill-{round_}")["type"] != "ack":
-                    pass
+                    assert time.monotonic() < deadline, "service does not resume"
             assert server.ask("/readyz")[0] == 200
         assert server.end(signal.SIGTERM) == 0
         return Result(check(records_of(path), [one]), rounds=rounds)
