@@ -1,4 +1,4 @@
-"""A server whose disk fills up and is given room again: `python -m tests.faults.full_disk DIRECTORY ROUNDS`.
+"""A server whose disk fills up and is given room again: `python -m tests.faults.full_disk DIRECTORY [ROUNDS]`.
 
 `DIRECTORY` is a small disk of its own. What breaks a promise raises AssertionError; what came of it is printed.
 """
@@ -28,7 +28,7 @@ def fill(directory: Path) -> None:
 
 
 def main() -> None:
-    directory, rounds = Path(sys.argv[1]), int(sys.argv[2])
+    directory, rounds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
     path = directory / "log.db"
     server = Server(serve_command(path))
     one = Publisher("one")

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,23 @@ def test_a_server_killed_under_load_has_all_that_it_acknowledged_once(tmp_path: 
     result = kill_loop(tmp_path / "log.db", rounds=8)
     assert result.acknowledged > 8 * 10
     assert result.operations
+
+
+def test_a_server_whose_disk_is_full_refuses_keeps_all_and_resumes(tmp_path: Path) -> None:
+    script = 'mount -t tmpfs -o size=3m tmpfs "$1"; exec "$2" -m tests.faults.full_disk "$1"'
+    # An ordinary user may mount within a user namespace of its own.
+    namespace = ("unshare", "--mount", *(("--map-root-user",) if os.geteuid() else ()))
+    needs(*namespace, "true")
+    done = subprocess.run(
+        [*namespace, "sh", "-ec", script, "sh", str(tmp_path), sys.executable],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.removeprefix("acknowledged ")) > 20
 
 
 def traced(path: Path, command: list[str]) -> str:
