@@ -99,7 +99,7 @@ def _failing(rounds: int, seed: int, inject: str) -> Result:
             )
             assert joined["type"] == "ack"
             for round_ in range(rounds):
-                for n in range(source.randrange(5, 20)):
+                for n in range(source.randrange(20, 200)):
                     assert _say(socket, one, f"well-{round_}-{n}")["type"] == "ack"
                 with injected(server.process.pid, inject):
                     refused = _say(socket, one, f"ill-{round_}")
@@ -166,14 +166,14 @@ def _set_back(rounds: int, seed: int, set_back: Callable[[Path, Server], None]) 
         command = serve_command(path)
         server = Server(command)
         for round_ in range(rounds):
-            kept = _talk(server, f"kept-{round_}", source.randrange(5, 30))
+            kept = _talk(server, f"kept-{round_}", source.randrange(5, 100))
             # What `sqlite3 PATH ".backup backup.db"` does.
             with (
                 closing(sqlite3.connect(path)) as log,
                 closing(sqlite3.connect(_backup(path))) as to,
             ):
                 log.backup(to)
-            lost = _talk(server, f"lost-{round_}", source.randrange(5, 30))
+            lost = _talk(server, f"lost-{round_}", source.randrange(5, 100))
             acknowledged += len(kept) + len(lost)
             gone += len(lost)
             set_back(path, server)
@@ -185,7 +185,7 @@ def _set_back(rounds: int, seed: int, set_back: Callable[[Path, Server], None]) 
                 assert gaps == ([] if cursor == kept[-1] else [(cursor, "epoch")]), gaps
             (snapshot,) = (it for it in frames if it["type"] == "snapshot")
             shown = [it["cursor"] for it in snapshot["messages"]]
-            assert shown[-len(kept) :] == kept
+            assert shown[-len(kept[-50:]) :] == kept[-50:]
         assert server.end(signal.SIGTERM) == 0
         records_of(path)
     return Result(
