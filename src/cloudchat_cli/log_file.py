@@ -67,9 +67,9 @@ def check_log(path: Path, output: str) -> None:
     for damage in report.damage:
         note(printable(f"{damage.place}: {damage.detail}"))
     if not report.sound:
+        places = f"{len(report.damage)} place{'s' * (len(report.damage) > 1)}"
         raise Failure(
-            f"{path} is damaged, in {len(report.damage)} places: keep a copy of it and restore a backup",
-            Exit.DAMAGED,
+            f"{path} is damaged, in {places}: keep a copy of it and restore a backup", Exit.DAMAGED
         )
 
 
@@ -86,8 +86,9 @@ class Range:
         return bool(record.topic) and (not self.topics or record.topic in self.topics)
 
 
-def export_log(path: Path, wanted: Range, to: Path | None) -> None:
-    """Write what `wanted` says to the file `to`, or to stdout."""
+def export_log(path: Path, wanted: Range, to: Path | None, *, skip_damaged: bool = False) -> None:
+    """Write what `wanted` says to the file `to`, or to stdout; what is damaged ends it, or is left out."""
+    lost = 0
     with (
         _explained(),
         SqliteView(path) as view,
@@ -99,23 +100,43 @@ def export_log(path: Path, wanted: Range, to: Path | None) -> None:
         end = opened.head + 1 if wanted.before is None else _place(view, wanted.before)
         after = begin
         while after < end - 1:
-            page = view.read(after, min(PAGE, end - 1 - after))
-            if not page:
-                raise Failure(f"{path} lacks record {after + 1}", Exit.DAMAGED)
-            if page[0].offset > after + 1:
-                _skipped(view, after + 1, page[0].offset - 1)
+            last = min(after + PAGE, end - 1)
+            try:
+                page = _whole(view, after, last)
+            except LogDamagedError:
+                if not skip_damaged:
+                    raise
+                page = [record for n in range(after, last) for record in _sound(view, n)]
+                lost += last - after - len(page)
             lines = [record.body for record in page if wanted.covers(record)]
             if lines:
                 write(b"\n".join(lines).decode())
-            after = page[-1].offset
+            after = last
             progress.count(after - begin, end - 1 - begin)
+    if lost:
+        raise Failure(
+            f"{lost} records of {path} are damaged and left out; `cloudchat log check` names them",
+            Exit.DAMAGED,
+        )
 
 
-def _skipped(view: SqliteView, first: int, last: int) -> None:
-    """Say that records are gone; `Failure` where it was not retention that took them."""
-    if view.opened().first <= last:
-        raise Failure(f"{view.path} lacks record {first}", Exit.DAMAGED)
-    note(f"records {first} to {last} were dropped by a server meanwhile, and are not exported")
+def _whole(view: SqliteView, after: int, last: int) -> list[StoredRecord]:
+    """Return all records behind `after` up to `last`; `LogDamagedError` where one is missing."""
+    page = view.read(after, last - after)
+    found = page[0].offset if page else last + 1
+    if found > after + 1:
+        if view.opened().first < found:
+            raise LogDamagedError(f"{view.path} is damaged: it lacks record {after + 1}")
+        note(f"records up to {found - 1} were dropped by a server meanwhile, and are not exported")
+    return [record for record in page if record.offset <= last]
+
+
+def _sound(view: SqliteView, after: int) -> list[StoredRecord]:
+    """Return the record behind `after` where it can be read."""
+    try:
+        return [record for record in view.read(after, 1) if record.offset == after + 1]
+    except LogDamagedError:
+        return []
 
 
 def _place(view: SqliteView, cursor: str) -> int:

@@ -146,15 +146,24 @@ def test_a_part_of_the_log_can_be_exported_to_a_file(path: Path, tmp_path: Path)
     assert str(nowhere) in told.stderr
 
 
-def test_a_damaged_record_ends_the_export_and_leaves_no_half_a_file(
+def test_a_damaged_record_ends_the_export_and_leaves_no_half_a_file_or_is_left_out(
     path: Path, tmp_path: Path
 ) -> None:
+    everything = lines(log("export", path).stdout)
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE log SET private = x'' WHERE \"offset\" = 20")
     told = log("export", path, "--to", str(tmp_path / "file"))
     assert told.returncode == 10
     assert "at record 20" in told.stderr
     assert not list(tmp_path.glob("file*"))
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute('DELETE FROM log WHERE "offset" BETWEEN 5 AND 7')
+    told = log("export", path, "--skip-damaged", "--to", str(tmp_path / "file"))
+    assert told.returncode == 10
+    assert "4 records" in told.stderr
+    lost = [it for it in everything if int(it["cursor"].partition("-")[2]) in {5, 6, 7, 20}]
+    assert len(lost) == 4
+    assert lines((tmp_path / "file").read_text()) == [it for it in everything if it not in lost]
 
 
 def test_a_log_is_checked_and_exported_while_a_server_has_it_and_not_compacted(path: Path) -> None:
@@ -197,6 +206,14 @@ def test_compacting_drops_what_is_not_kept_and_gives_its_space_back(path: Path) 
         ]
         assert left == sorted(left)
         assert done["first"] <= left[0] < done["first"] + 5
+
+
+def test_damaged_records_that_a_snapshot_stands_for_can_be_dropped(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE log SET private = x'' WHERE \"offset\" = 5")
+    assert log("check", path).returncode == 10
+    assert log("compact", path, "--retain", "10").returncode == 0
+    assert log("check", path).returncode == 0
 
 
 def test_a_snapshot_that_nothing_can_stand_in_for_keeps_the_server_from_starting(

@@ -61,6 +61,9 @@ def check(log: tuple[Any, str], output: str) -> None:
     metavar="FILE",
     help="Write to this file, which is there when all of it is.  [default: stdout]",
 )
+@click.option(
+    "--skip-damaged", is_flag=True, help="Leave out what is damaged, and go on behind it."
+)
 @setting_option("serve.log")
 def export(
     *,
@@ -69,22 +72,25 @@ def export(
     before: str | None,
     topics: tuple[str, ...],
     to: Path | None,
+    skip_damaged: bool,
 ) -> None:
     """Write the events of a log, oldest first, one JSON object a line, as clients see them.
 
     Only what is public: nothing of tokens, keys, or the memory of commands. Nothing is written to the log, and a server
-    may have it open. A record that is damaged ends the export with 10, and is named.
+    may have it open. A record that is damaged ends the export with 10, and is named; with --skip-damaged all that can
+    be read is written first.
 
     \b
     Examples:
       cloudchat log export > events.jsonl
       cloudchat log export --topic chat --to chat.jsonl
       cloudchat log export --after k3f9-120 --before k3f9-480
+      cloudchat log export --log sqlite:damaged.db --skip-damaged > saved.jsonl
       cloudchat log export | jq -r 'select(.type == "message") | .text'
     """
     from cloudchat_cli.log_file import Range, export_log, path_of
 
-    export_log(path_of(log[0]), Range(after, before, topics), to)
+    export_log(path_of(log[0]), Range(after, before, topics), to, skip_damaged=skip_damaged)
 
 
 @log.command()
