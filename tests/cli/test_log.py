@@ -187,7 +187,6 @@ def test_compacting_drops_what_is_not_kept_and_gives_its_space_back(path: Path) 
         for n in range(100):
             chat.type(f"{n} {'long ' * 700}")
         chat.until("You: 99 long")
-    with serving(path) as server:
         state = server.run("instances", "list", "-o", "json").stdout
     before = path.stat().st_size
     told = log("compact", path, "--retain", "20", "-o", "json")
