@@ -21,7 +21,7 @@ from tests.faults.disk import Result
 from tests.faults.harness import PATIENCE, Server, answer, records_of, serve_command
 
 PAGE = 4096
-COUNT = 2_500
+COUNT = 1_800
 """More than a server reads when it starts: damage further back does not keep it from that."""
 
 
