@@ -23,6 +23,7 @@ from cloudchat_core.commands import ClientCommand, Join
 from cloudchat_core.cursor import parse_cursor
 from cloudchat_core.errors import Code, LocalProtocolError, RefusedError, RemoteProtocolError
 from cloudchat_core.events import AnyInstanceEvent, Event, Message, PublicEvent
+from cloudchat_core.fields import CursorText
 from cloudchat_core.frames import (
     Ack,
     Closing,
@@ -44,7 +45,7 @@ PROTOCOL_ERROR: Final = 1002
 class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
     """The state at `cursor`, or a part of it: with `more` true, the lists go on in the next frame. Oldest first."""
 
-    cursor: str
+    cursor: CursorText
     participants: tuple[ParticipantView, ...] = ()
     messages: tuple[Message, ...] = ()
     instances: tuple[InstanceView, ...] = ()

@@ -4,23 +4,33 @@ A command is a frozen value; `id` is the client's own name for it (empty: it wan
 part of it but stands beside it, as the `Caller`.
 """
 
-from typing import Any
-
 import msgspec
+
+from cloudchat_core.fields import (
+    CommandId,
+    CursorText,
+    FeedName,
+    InstanceId,
+    InstanceName,
+    Spec,
+    Token,
+    WantedNickname,
+    WantedText,
+)
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag=str.lower):
     """A client's wish; `id` is 1 to 64 of `A-Za-z0-9._:-`, or empty where no answer needs to be remembered."""
 
-    id: str
+    id: CommandId
 
 
 class Join(Command, frozen=True):
     """Enter the chat as `nickname`, or take a participation up again."""
 
-    nickname: str
-    token: str | None = None
-    feed: str | None = None
+    nickname: WantedNickname
+    token: Token | None = None
+    feed: FeedName | None = None
 
 
 class Leave(Command, frozen=True):
@@ -33,45 +43,45 @@ class Away(Command, frozen=True):
     What close 1001 says on a WebSocket, for those who have no connection of their own to close.
     """
 
-    join: str
+    join: CommandId
 
 
 class Say(Command, frozen=True):
     """Publish `text`; with `nickname` also without being present."""
 
-    text: str
-    nickname: str | None = None
+    text: WantedText
+    nickname: WantedNickname | None = None
 
 
 class Redact(Command, frozen=True):
     """Take back the text of one's own message, named by its cursor."""
 
-    message: str
+    message: CursorText
 
 
 class Create(Command, frozen=True):
     """Create an instance; `spec` is the provider's own parameters."""
 
-    name: str | None = None
-    spec: dict[str, Any] | None = None
+    name: InstanceName | None = None
+    spec: Spec | None = None
 
 
 class Start(Command, frozen=True):
     """Start a stopped instance."""
 
-    instance: str
+    instance: InstanceId
 
 
 class Stop(Command, frozen=True):
     """Stop a running instance."""
 
-    instance: str
+    instance: InstanceId
 
 
 class Remove(Command, frozen=True):
     """Remove an instance, running or stopped."""
 
-    instance: str
+    instance: InstanceId
 
 
 class Ping(Command, frozen=True):

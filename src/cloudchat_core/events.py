@@ -8,11 +8,12 @@ Values like these have no cycles, so the garbage collector need not look through
 modules whose values a workspace keeps): that took half of a busy node's time.
 """
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
+from cloudchat_core.fields import Asker, CursorText, Moment, Nickname, Text, Verb
 from cloudchat_core.frames import Ack, InstanceView, OperationRef
 
 CHAT = "chat"
@@ -25,31 +26,31 @@ class Event(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag=str.low
     """A public fact; `cursor` is `<epoch>-<offset>`, `at` RFC 3339 in UTC with milliseconds."""
 
     topic: ClassVar[str] = ""
-    cursor: str
-    at: str
+    cursor: CursorText
+    at: Moment
 
 
 class Joined(Event, frozen=True):
     """A nickname entered the chat."""
 
     topic: ClassVar[str] = CHAT
-    nickname: str
+    nickname: Nickname
 
 
 class Left(Event, frozen=True):
     """A nickname is gone; `reason` is `left`, `disconnected` or `kicked`."""
 
     topic: ClassVar[str] = CHAT
-    nickname: str
-    reason: str
+    nickname: Nickname
+    reason: Annotated[str, Meta(extra_json_schema={"enum": ["left", "disconnected", "kicked"]})]
 
 
 class Message(Event, frozen=True):
     """Something was said; `ref` is the author's command id. A redacted one has an empty text."""
 
     topic: ClassVar[str] = CHAT
-    nickname: str
-    text: str
+    nickname: Nickname
+    text: Text
     ref: str
     redacted: bool | UnsetType = UNSET
 
@@ -58,8 +59,8 @@ class Redacted(Event, frozen=True):
     """The text of the message at cursor `message` was taken back by the nickname `by`."""
 
     topic: ClassVar[str] = CHAT
-    message: str
-    by: str | None
+    message: CursorText
+    by: Asker
 
 
 class InstanceEvent(Event, frozen=True):
@@ -68,14 +69,14 @@ class InstanceEvent(Event, frozen=True):
     topic: ClassVar[str] = INSTANCES
     instance: InstanceView
     operation: OperationRef
-    by: str | None
+    by: Asker
 
 
 class Received(InstanceEvent, frozen=True):
     """A command on an instance was accepted; the work begins and is expected to end at `expected`."""
 
-    command: str
-    expected: str | UnsetType = UNSET
+    command: Verb
+    expected: Moment | UnsetType = UNSET
 
 
 class Created(InstanceEvent, frozen=True):
@@ -97,7 +98,7 @@ class Removed(InstanceEvent, frozen=True):
 class Failed(InstanceEvent, frozen=True):
     """The work could not be done; the state is as before."""
 
-    command: str
+    command: Verb
     reason: str
     detail: str
 

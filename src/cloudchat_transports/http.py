@@ -44,11 +44,12 @@ from cloudchat_transports.responses import (
     send_response,
     send_stream,
 )
+from cloudchat_transports.specs.server import Specifications
 from cloudchat_transports.sse.server import STREAM, EventStreams, postponed
 from cloudchat_transports.ws.asgi import AsgiWebSockets
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
     from cloudchat_engine.node import Node
     from cloudchat_transports.access import Access
@@ -114,21 +115,21 @@ class HttpApp:
             *metrics,
             *http_metrics(orders.outcomes, self._answered),
         ]
+        specifications = Specifications(limits, transports)
         self._routes: dict[str, dict[str, _Handler]] = {
             "/": {"GET": website.page},
             "/healthz": {"GET": resources.alive},
             "/readyz": {"GET": resources.ready},
             "/metrics": {"GET": self._measure},
+            "/v1/asyncapi.json": {"GET": specifications.asyncapi},
             "/v1/commands": {"POST": orders.commands},
             "/v1/instances": {"GET": resources.instances, "POST": orders.create},
             "/v1/messages": {"GET": resources.messages},
+            "/v1/openapi.json": {"GET": specifications.openapi},
             "/v1/operations": {"GET": resources.operations},
             "/v1/participants": {"GET": resources.participants},
             "/v1/worklog": {"GET": resources.worklog},
-            **{
-                f"/v1/{name}": {"GET": handler if name in transports else _off(name, transports)}
-                for name, handler in feeds.items()
-            },
+            **{f"/v1/{name}": {"GET": feeds[name]} for name in feeds if name in transports},
         }
         self._named_routes: dict[str, dict[str, _Handler]] = {
             "/v1/instances": {
@@ -138,6 +139,9 @@ class HttpApp:
             },
             "/v1/operations": {"GET": resources.operation},
         }
+        specifications.describe(_offered(self._routes, self._named_routes))
+        for name in feeds.keys() - set(transports):
+            self._routes[f"/v1/{name}"] = {"GET": _off(name, transports)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a request, a WebSocket, or the server's lifespan (nothing to do)."""
@@ -261,6 +265,15 @@ class HttpApp:
     async def _measure(self, request: Request) -> Response:
         headers = (("cache-control", "no-store"),)
         return Response(200, exposition(self._metrics), CONTENT_TYPE, headers)
+
+
+def _offered(
+    routes: Mapping[str, Mapping[str, _Handler]], named: Mapping[str, Mapping[str, _Handler]]
+) -> Iterator[tuple[str, str]]:
+    """Return what is served: method and path, `{id}` in place of a name."""
+    for path, handlers in (*routes.items(), *((f"{each}/{{id}}", named[each]) for each in named)):
+        for method in handlers:
+            yield method, path
 
 
 def _off(name: str, offered: Collection[str]) -> _Handler:

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from cloudchat_core.codec import hash_json
 from cloudchat_core.commands import Caller, Create, Remove, Start, Stop
 from cloudchat_core.errors import Code, RemoteProtocolError
+from cloudchat_core.fields import InstanceName, Moment, OperationId, Spec, Verb
 from cloudchat_core.frames import Ack, InstanceView, Refusal, Reply
 from cloudchat_core.instances import RUNNING, STOPPED
 from cloudchat_core.session import Session, Submission
@@ -44,32 +45,32 @@ FAIR: Final = 16
 _WISHES: Final[dict[str, type[Start | Stop]]] = {RUNNING: Start, STOPPED: Stop}
 
 
-class _Link(msgspec.Struct, frozen=True):
+class OperationLink(msgspec.Struct, frozen=True):
     """An operation that was begun, and where to see how it goes."""
 
-    id: str
+    id: OperationId
     url: str
-    command: str
-    received_at: str
-    expected: str | UnsetType = UNSET
+    command: Verb
+    received_at: Moment
+    expected: Moment | UnsetType = UNSET
 
 
-class _Begun(msgspec.Struct, frozen=True):
+class Begun(msgspec.Struct, frozen=True):
     """The answer to a request that began an operation."""
 
-    status: str
-    operation: _Link
+    status: Literal["ok"]
+    operation: OperationLink
     instance: InstanceView
 
 
-class _Plan(msgspec.Struct, frozen=True):
+class InstancePlan(msgspec.Struct, frozen=True):
     """The body of `POST /v1/instances`."""
 
-    name: str | None = None
-    spec: dict[str, Any] | None = None
+    name: InstanceName | None = None
+    spec: Spec | None = None
 
 
-class _Wish(msgspec.Struct, frozen=True):
+class InstanceWish(msgspec.Struct, frozen=True):
     """The body of `PATCH /v1/instances/{id}`."""
 
     state: Literal["running", "stopped"]
@@ -149,13 +150,13 @@ class Orders:
     async def create(self, request: Request) -> Response:
         sender = _Sender.of(request)
         value = await request.optional_json()
-        plan = _convert(value, _Plan)
+        plan = _convert(value, InstancePlan)
         return await self._begin(request, sender, value, Create(sender.key, plan.name, plan.spec))
 
     async def change(self, request: Request) -> Response:
         sender = _Sender.of(request)
         value = await request.json()
-        wish = _WISHES[_convert(value, _Wish).state]
+        wish = _WISHES[_convert(value, InstanceWish).state]
         return await self._begin(request, sender, value, wish(sender.key, request.name))
 
     async def remove(self, request: Request) -> Response:
@@ -180,10 +181,10 @@ class Orders:
         assert operation is not UNSET, "an operation was begun"  # noqa: S101 - the ack of any order has both
         assert instance is not UNSET, "on an instance"  # noqa: S101
         url = f"{quote(request.root)}/v1/operations/{operation.id}"
-        link = _Link(
+        link = OperationLink(
             operation.id, url, operation.command, operation.received_at, operation.expected
         )
-        return json_response(_Begun("ok", link, instance), 202, (("location", url),))
+        return json_response(Begun("ok", link, instance), 202, (("location", url),))
 
     def _count(self, kind: str, reply: Reply) -> None:
         self.outcomes[kind, "ack" if isinstance(reply, Ack) else str(reply.code)] += 1

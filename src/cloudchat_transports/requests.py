@@ -80,6 +80,7 @@ class Request:
         self.method: str = scope["method"]
         self.address: str = (scope.get("client") or ("",))[0]
         self.http_version: str = scope.get("http_version", "1.1")
+        self.scheme: str = scope.get("scheme", "http")
         self.name = ""
         self.state: Mapping[str, Any] = scope.get("state") or {}
         self._receive, self._limits, self._bodies = receive, limits, bodies

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from cloudchat_core.codec import encode
 from cloudchat_core.errors import CloudchatError, Code
+from cloudchat_core.fields import ErrorCode, Nickname, Seconds
 from cloudchat_core.frames import OperationRef, Refusal
 
 JSON: Final = "application/json"
@@ -105,11 +106,11 @@ class ProblemDetails(msgspec.Struct, frozen=True):
     type: str
     title: str
     status: int
-    code: str
+    code: ErrorCode
     detail: str
-    suggestions: tuple[str, ...] | UnsetType = UNSET
+    suggestions: tuple[Nickname, ...] | UnsetType = UNSET
     operation: OperationRef | UnsetType = UNSET
-    retry_after: float | UnsetType = UNSET
+    retry_after: Seconds | UnsetType = UNSET
     reason: str | UnsetType = UNSET
 
 

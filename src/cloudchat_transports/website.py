@@ -12,7 +12,6 @@ sources. This is no parser, so the tests compare what is sent with the sources, 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
 from functools import cache, lru_cache
@@ -24,14 +23,15 @@ from urllib.parse import quote
 import msgspec
 
 from cloudchat_core.errors import Code
-from cloudchat_transports.responses import ProblemError, Response
+from cloudchat_transports.responses import ProblemError
+from cloudchat_transports.static import StaticFile, respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
     from cloudchat_transports.requests import Request
-    from cloudchat_transports.responses import Headers
+    from cloudchat_transports.responses import Headers, Response
 
 ASSETS: Final = "/assets/"
 """Where the files are served."""
@@ -64,25 +64,16 @@ _ASSET_HEADERS: Final[Headers] = (
 )
 
 
-class _File(msgspec.Struct, frozen=True):
-    """One file in both codings; `tag` is its ETag's opaque part."""
-
-    content_type: str
-    plain: bytes
-    packed: bytes
-    tag: str
-
-
 class _Website(msgspec.Struct, frozen=True):
     """All files by name; `digest` names them together."""
 
-    files: dict[str, _File]
+    files: dict[str, StaticFile]
     digest: str
 
 
 async def page(request: Request) -> Response:
     """Answer with the page, whose files are found below the place where the application is mounted."""
-    return _respond(request, _page(quote(request.root)), _PAGE_HEADERS)
+    return respond(request, _page(quote(request.root)), _PAGE_HEADERS)
 
 
 async def asset(request: Request) -> Response:
@@ -95,29 +86,7 @@ async def asset(request: Request) -> Response:
     found = website.files.get(name) if digest == website.digest and name != _PAGE else None
     if found is None:
         raise ProblemError(Code.NOT_FOUND, "the web client has no such file (any more)")
-    return _respond(request, found, _ASSET_HEADERS)
-
-
-def _respond(request: Request, file: _File, headers: Headers) -> Response:
-    packed = _takes_gzip(request) and len(file.packed) < len(file.plain)
-    # Two codings are two representations, each with a strong validator of its own (RFC 9110 §8.8.3.3).
-    tag = f'"{file.tag}-gzip"' if packed else f'"{file.tag}"'
-    headers = (*headers, ("etag", tag), ("vary", "Accept-Encoding, Origin"))
-    known = [each.removeprefix("W/") for each in request.header_list("if-none-match")]
-    if tag in known or "*" in known:
-        return Response(304, headers=headers)
-    if packed:
-        headers = (*headers, ("content-encoding", "gzip"))
-    return Response(200, file.packed if packed else file.plain, file.content_type, headers)
-
-
-def _takes_gzip(request: Request) -> bool:
-    """Tell whether the client said that it takes gzip (RFC 9110 §12.5.3)."""
-    for member in request.header_list("accept-encoding"):
-        coding, _, weight = member.lower().partition(";")
-        if coding.strip() == "gzip":
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
+    return respond(request, found, _ASSET_HEADERS)
 
 
 @cache
@@ -145,14 +114,12 @@ def _bare(name: str, content: bytes) -> bytes:
     return _ASIDE.sub(lambda aside: b"\n" * aside[0].count(b"\n"), content)
 
 
-def _file(name: str, content: bytes) -> _File:
-    kind = _TYPES[name.rpartition(".")[2]]
-    tag = hashlib.sha256(content).hexdigest()[:16]
-    return _File(kind, content, gzip.compress(content, mtime=0), tag)
+def _file(name: str, content: bytes) -> StaticFile:
+    return StaticFile.of(_TYPES[name.rpartition(".")[2]], content)
 
 
 @lru_cache(maxsize=8)
-def _page(root: str) -> _File:
+def _page(root: str) -> StaticFile:
     """Return the page of a server that is mounted at `root` (quoted; empty, or without a slash at its end)."""
     website = _website()
     place = f'="{escape(root)}{ASSETS}{website.digest}/'.encode()
