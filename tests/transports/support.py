@@ -25,6 +25,7 @@ from cloudchat_transports.access import Access
 from cloudchat_transports.fanout import Fanout
 from cloudchat_transports.listener import Listener, bind
 from cloudchat_transports.ws.server import WebSocketServer
+from tests.specs.generated import CONTRACT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -205,6 +206,7 @@ class Client:
                 if event.message_finished:
                     text, self._text = self._text, ""
                     message: dict[str, Any] = msgspec.json.decode(text)
+                    CONTRACT.frame("ws", message)
                     return message
 
     async def until(self, kind: str, **fields: Any) -> dict[str, Any]:

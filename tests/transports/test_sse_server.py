@@ -16,6 +16,7 @@ from cloudchat_core.rates import Rates
 from cloudchat_transports.access import Access
 from cloudchat_transports.http import HttpApp
 from cloudchat_transports.sse.parser import EventStreamParser, ServerEvent
+from tests.specs.generated import CONTRACT
 from tests.transports.support import TOKEN, Client, Server, connect, read_all, read_head, serving
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Stream:
             for each in self._parser.feed(bytes(event.data)):
                 frame = msgspec.json.decode(each.data)
                 assert frame["type"] == each.type
+                CONTRACT.frame("sse", frame)
                 self._frames.append(frame)
                 self.ids.append(each.last_id)
         return self._frames.pop(0)
