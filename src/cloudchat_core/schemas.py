@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from cloudchat_core.client_session import Frame, Snapshot
+from cloudchat_core.codec import encode
 from cloudchat_core.commands import (
     Away,
     ClientCommand,
@@ -186,10 +187,6 @@ EXAMPLES: Final[tuple[msgspec.Struct, ...]] = (
 def example(kind: type[msgspec.Struct]) -> Any:
     """Return the example of a message of this kind, as it is decoded from JSON."""
     value = next(each for each in EXAMPLES if type(each) is kind)
-    built = msgspec.to_builtins(value)
-    # What a client or a server leaves out is not shown as null.
-    return {name: member for name, member in built.items() if _is_said(name, member)}
-
-
-def _is_said(name: str, member: object) -> bool:
-    return member is not None or name == "by"
+    built = msgspec.json.decode(encode(value))
+    # What a client leaves out is not shown as null.
+    return {name: said for name, said in built.items() if said is not None or name == "by"}

@@ -3,7 +3,6 @@
 `DIRECTORY` is a small disk of its own. What breaks a promise raises AssertionError; what came of it is printed.
 """
 
-import json
 import secrets
 import signal
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.faults.harness import Publisher, Server, answer, check, records_of, serve_command
+from tests.faults.harness import Publisher, Server, answer, check, hear, records_of, serve_command
 
 BALLAST = "ballast"
 
@@ -74,8 +73,8 @@ def starve(
     assert server.ask("/healthz")[0] == 200
     assert server.ask("/readyz")[0] == 503
     with server.connect(topics="chat") as second:
-        assert json.loads(second.recv())["type"] == "welcome"
-        shown = json.loads(second.recv())
+        assert hear(second)["type"] == "welcome"
+        shown = hear(second)
         assert [it["ref"] for it in shown["messages"]] == acked[-50:]
         other = {"type": "join", "id": "j", "nickname": "Two", "token": secrets.token_urlsafe()}
         assert answer(second, other)["code"] == "unavailable"

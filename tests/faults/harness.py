@@ -25,6 +25,7 @@ from cloudchat_core.events import Record
 from cloudchat_core.workspace import Workspace, evolve
 from cloudchat_engine.logs import SqliteLog
 from cloudchat_engine.replay import replay
+from tests.specs.generated import CONTRACT
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -87,10 +88,10 @@ class Server:
         """Return status and body of a GET."""
         try:
             with urlopen(Request(self.url + path), timeout=PATIENCE) as answer:
-                return answer.status, answer.read()
+                return _described(path, answer)
         except HTTPError as error:
             with error:
-                return error.code, error.read()
+                return _described(path, error)
 
     def connect(self, topics: str = "instances") -> ClientConnection:
         """Open a WebSocket."""
@@ -100,11 +101,26 @@ class Server:
         )
 
 
+def _described(path: str, answer: Any) -> tuple[int, bytes]:
+    """Read an answer, which has to be as the specification says."""
+    body: bytes = answer.read()
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    CONTRACT.answer("GET", path, answer.status, headers, body)
+    return answer.status, body
+
+
+def hear(socket: ClientConnection) -> dict[str, Any]:
+    """Return the next frame, which has to be as the specification says."""
+    frame: dict[str, Any] = json.loads(socket.recv(PATIENCE))
+    CONTRACT.frame("ws", frame)
+    return frame
+
+
 def answer(socket: ClientConnection, command: Mapping[str, object]) -> dict[str, Any]:
     """Send one command and return the answer to it."""
     socket.send(json.dumps(command))
     while True:
-        frame: dict[str, Any] = json.loads(socket.recv(PATIENCE))
+        frame = hear(socket)
         if frame.get("id") == command["id"] and frame["type"] in {"ack", "error"}:
             return frame
 
@@ -175,7 +191,7 @@ class Publisher:
         while not self._stopping or self._unanswered:
             while len(self._unanswered) < IN_FLIGHT and not self._stopping:
                 socket.send(json.dumps(self._next()))
-            self._hear(json.loads(socket.recv(PATIENCE)))
+            self._hear(hear(socket))
 
     def _new(self, kind: str, **fields: object) -> dict[str, object]:
         self._count += 1

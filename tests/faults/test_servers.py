@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.log_syscalls import acks, early_acks
-from tests.faults.harness import PATIENCE, ROOT, Server, answer, needs, serve_command
+from tests.faults.harness import PATIENCE, ROOT, Server, answer, hear, needs, serve_command
 from tests.faults.kill_loop import kill_loop
 
 TRACED = "trace=write,writev,sendto,sendmsg,pwrite64,pwritev,fsync,fdatasync"
@@ -58,7 +58,7 @@ def traced(path: Path, command: list[str]) -> str:
             assert answer(socket, {"type": "say", "id": f"c{n}", "text": f"<{n}>"})["type"] == "ack"
         for n in range(31, 41):
             socket.send(json.dumps({"type": "say", "id": f"c{n}", "text": f"<{n}>"}))
-        while json.loads(socket.recv(PATIENCE)).get("id") != "c40":
+        while hear(socket).get("id") != "c40":
             pass
     # strace passes no signal on; who has the log is the server itself.
     os.kill(int(Path(f"{path}.lock").read_text()), signal.SIGTERM)

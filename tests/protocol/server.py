@@ -1,6 +1,7 @@
 """A real `cloudchat serve`, and stock clients for it: `websockets`, `httpx`, `curl`, or bytes on a socket.
 
-Nothing of cloudchat is imported: what these tests know they have from docs/protocol.md.
+Nothing of cloudchat is imported: what these tests know they have from docs/protocol.md. All that comes from a server is
+held to the specifications that it serves itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +25,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.cli.program import Server as OneServer
+from tests.specs.contract import Contract
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 COMMAND = str(Path(sys.executable).with_name("cloudchat"))
 PATIENCE = 15.0
 """Seconds after which a fact is not coming any more."""
+
+STREAM = "text/event-stream"
 
 Frame = dict[str, Any]
 
@@ -64,6 +71,17 @@ def new_token() -> str:
 def new_name(stem: str = "guest") -> str:
     """A nickname that nobody else of this test run takes."""
     return f"{stem}{next(_ids)}"
+
+
+@cache
+def contract() -> Contract:
+    """What a server says of itself: asked once, of one that no test uses (its requests are counted by none)."""
+    with OneServer("--log", "memory:") as server:
+        openapi, asyncapi = (
+            httpx.get(f"{server.url}/v1/{name}.json", timeout=PATIENCE).raise_for_status().json()
+            for name in ("openapi", "asyncapi")
+        )
+    return Contract(openapi, asyncapi)
 
 
 class Server:
@@ -102,7 +120,16 @@ class Server:
             self._reap()
             raise AssertionError("the server did not start: " + "".join(self.errors))
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE)
+        self.contract = contract()
+        self.http = httpx.Client(
+            base_url=self.url, timeout=PATIENCE, event_hooks={"response": [self._check]}
+        )
+
+    def _check(self, response: httpx.Response) -> None:
+        """Hold an answer to what a server itself says that it answers. (A stream has no end to wait for.)"""
+        body = b"" if response.headers.get("content-type") == STREAM else response.read()
+        method, path = response.request.method, response.request.url.path
+        self.contract.answer(method, path, response.status_code, response.headers, body)
 
     def _reap(self) -> int:
         code = self.process.wait(PATIENCE)
@@ -149,7 +176,7 @@ class Server:
         """Open a WebSocket and read how the feed begins: `welcome`, and a snapshot where one comes."""
         # A feed decides itself how it ends, so the connection's own end of a `with` is left out.
         opened = connect(self.ws_url(query), compression=None, **options)
-        return Feed(opened.__enter__())
+        return Feed(opened.__enter__(), self.contract)
 
     def post(self, body: object, **headers: str) -> httpx.Response:
         """`POST /v1/commands`."""
@@ -167,7 +194,11 @@ class Server:
         head, _, body = done.stdout.partition("\n\n")
         lines = head.splitlines()
         fields = (line.partition(":") for line in lines[1:])
-        return int(lines[0].split()[1]), {n.lower(): v.strip() for n, _, v in fields}, body
+        status, headers = int(lines[0].split()[1]), {n.lower(): v.strip() for n, _, v in fields}
+        usual = "POST" if "-d" in arguments else "GET"
+        method = arguments[arguments.index("-X") + 1] if "-X" in arguments else usual
+        self.contract.answer(method, path, status, headers, body.encode())
+        return status, headers, body
 
     def raw(self, data: bytes, *, until: Callable[[bytes], bool] = lambda _: False) -> bytes:
         """Send bytes; return what comes until it satisfies `until`, or the server closes."""
@@ -188,8 +219,8 @@ class Server:
 class Feed:
     """One WebSocket, with what it has said so far. Answers and events are kept apart: they have no promised order."""
 
-    def __init__(self, ws: ClientConnection) -> None:
-        self.ws = ws
+    def __init__(self, ws: ClientConnection, contract: Contract) -> None:
+        self.ws, self._contract = ws, contract
         self.events: list[Frame] = []
         self.answers: dict[str | None, Frame] = {}
         self.others: list[Frame] = []
@@ -218,6 +249,7 @@ class Feed:
         assert isinstance(data, str), "frames are text"
         self.largest = max(self.largest, len(data.encode()))
         frame: Frame = json.loads(data)
+        self._contract.frame("ws", frame)
         return frame
 
     def take(self) -> Frame:

@@ -35,6 +35,7 @@ class Stream(ExitStack):
 
     def __init__(self, server: Server, query: str = "", **headers: str) -> None:
         super().__init__()
+        self._contract = server.contract
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         self.response = self.enter_context(
             server.http.stream("GET", f"/v1/sse{query}", headers=names)
@@ -62,6 +63,7 @@ class Stream(ExitStack):
         assert fields.keys() <= {"event", "id", "data"}
         frame: Frame = json.loads(fields["data"])
         assert fields["event"] == frame["type"]
+        self._contract.frame("sse", frame)
         self.frames.append(frame)
         self.ids.append(fields.get("id"))
         return frame

@@ -117,9 +117,7 @@ class Contract:
     def _compile(self, document: Any, schema: Any) -> Any:
         asynchronous = "asyncapi" in document
         # What a `$ref` stands beside counts for nothing in the older draft, which AsyncAPI has.
-        make = (
-            jsonschema_rs.Draft7Validator if asynchronous else jsonschema_rs.Draft202012Validator
-        )
+        make = jsonschema_rs.Draft7Validator if asynchronous else jsonschema_rs.Draft202012Validator
         schemas = {"schemas": document["components"]["schemas"]}
         return make(closed({"allOf": [schema], "components": schemas}), validate_formats=True)
 
