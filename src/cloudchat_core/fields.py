@@ -58,7 +58,12 @@ Token = Annotated[
 FeedName = Annotated[str, _told("The random name of a feed, while it lives.", minLength=1)]
 InstanceName = Annotated[
     str,
-    _told("A label for people: printable, not blank at its ends.", minLength=1, maxLength="name"),
+    _told(
+        "A label for people: printable, not blank at its ends.",
+        minLength=1,
+        maxLength="name",
+        pattern=r"^[^\p{C}\p{Z}]( *[^\p{C}\p{Z}])*$",
+    ),
 ]
 Spec = Annotated[
     dict[str, Any], _told("The provider's own parameters, of at most `limits.frame` bytes.")

@@ -23,7 +23,7 @@ WAIT: Final = 25.0
 LONGEST_WAIT: Final = 55.0
 """Seconds that a poll waits at most: below the 60 s after which most proxies give up."""
 
-_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 class Polls:

@@ -101,10 +101,10 @@ def _responses(operation: Operation, written: dict[Any, Any], *, limited: bool) 
     good: dict[str, Any] = {"description": phrase(operation.status)}
     if operation.headers:
         good["headers"] = _headers(operation.headers)
-    if operation.answer is not None:
-        good["content"] = {JSON: {"schema": written[operation.answer]}}
-    elif operation.media:
-        good["content"] = {operation.media: {"schema": {"type": "string"}}}
+    if operation.media:
+        text = operation.answer is None
+        schema = {"type": "string"} if text else written[operation.answer]
+        good["content"] = {operation.media: {"schema": schema}}
     responses = {str(operation.status): good}
     if "IfNoneMatch" in operation.parameters:
         responses["304"] = {"description": phrase(304), "headers": _headers(("ETag",))}

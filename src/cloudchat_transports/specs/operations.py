@@ -33,6 +33,11 @@ from cloudchat_transports.resources import LONGEST_PAGE, PAGE
 from cloudchat_transports.responses import JSON
 from cloudchat_transports.sse.server import CONTENT_TYPE as EVENT_STREAM
 
+_FRAME: Final = {
+    "contentMediaType": JSON,
+    "contentSchema": {"$ref": "#/components/schemas/Frame"},
+}
+
 
 class MessagePage(msgspec.Struct, frozen=True):
     """Messages, newest first; `next` is the `before` of the next page, null on the last."""
@@ -55,6 +60,14 @@ class PollAnswer(msgspec.Struct, frozen=True):
     cursor: CursorText
 
 
+class StreamEvent(msgspec.Struct, frozen=True):
+    """One event of an event stream (WHATWG HTML §9.2); `id` is there where the frame moves the reader's cursor."""
+
+    event: Annotated[str, msgspec.Meta(description="The frame's type.")]
+    data: Annotated[str, msgspec.Meta(description="The frame.", extra_json_schema=_FRAME)]
+    id: CursorText | msgspec.UnsetType = msgspec.UNSET
+
+
 Commands = Annotated[
     tuple[ClientCommand, ...], msgspec.Meta(extra_json_schema={"maxItems": "commands_per_list"})
 ]
@@ -67,7 +80,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One method of one path. `name` is unique; `body` and `answer` are types, None where there is no JSON.
+    """One method of one path. `name` is unique; `body` and `answer` are types, None where there is none.
 
     `status` and `media` (empty: nothing) are those of the answer when all goes well, `codes` the errors beside those
     that any request may get. `parameters` and `headers` are names of `PARAMETERS` and `HEADERS`.
@@ -284,11 +297,12 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "openEventStream",
         "The feed as server-sent events",
         "feeds",
+        StreamEvent,
         media=EVENT_STREAM,
         parameters=("After", "Topics", "LastEventId"),
         codes=(Code.TOKEN_INVALID,),
         details=(
-            "Without an end. `event` is a frame's type, `data` the frame, `id` the cursor where the frame moves it. "
+            "Without an end; each event is as described. "
             "What is `429` or `503` elsewhere is `200` with `retry` and a `closing` frame here."
         ),
     ),
