@@ -66,7 +66,10 @@ InstanceName = Annotated[
     ),
 ]
 Spec = Annotated[
-    dict[str, Any], _told("The provider's own parameters, of at most `limits.frame` bytes.")
+    dict[str, Any],
+    _told(
+        "The provider's own parameters, of at most `limits.frame` bytes.", additionalProperties=True
+    ),
 ]
 InstanceId = Annotated[str, _told("The id of an instance, a UUID.", minLength=1)]
 OperationId = Annotated[str, _told("The id of an operation, a UUID.", minLength=1)]

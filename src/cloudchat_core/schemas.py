@@ -91,7 +91,11 @@ def schemas(kinds: Iterable[Any], limits: Limits) -> tuple[list[Any], dict[str, 
 
 
 class _Writer:
-    """Puts numbers in place of the limits' names, and names in place of unions."""
+    """Puts numbers in place of the limits' names, and names in place of unions.
+
+    What a member is taken for where it is absent is the reader's own matter: those who make types of schemas take one
+    with a `default` for one that is always there.
+    """
 
     def __init__(self, numbers: dict[str, Any], unions: dict[str, Any]) -> None:
         self._numbers, self._unions = numbers, unions
@@ -107,6 +111,7 @@ class _Writer:
         return {
             key: self._numbers[value] if key in _NUMBERS else self.write(value)
             for key, value in schema.items()
+            if key != "default"
         }
 
 

@@ -117,9 +117,9 @@ def fits(value: Any, schema: Any, document: Any) -> bool:
         case Some():
             return schema.get("type") == "object" and _members_fit(value, schema, document)
         case str() if "…" in value:
-            return schema.get("type") == "string"
+            return bool(schema.get("type") == "string")
         case _:
-            return jsonschema_rs.is_valid(schema, value)
+            return bool(jsonschema_rs.is_valid(schema, value))
 
 
 def _members_fit(value: Some, schema: Any, document: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jsonschema_rs
 import schemathesis
@@ -17,7 +17,7 @@ UUID = re.compile(r'("?)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\1', re.IGNOREC
 
 
 @schemathesis.hook
-def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
+def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
     """Keep rules that two parameters make together: schemas describe each by itself."""
     key = case.headers.get("Idempotency-Key")
     if key is not None and "Cloudchat-Token" not in case.headers and not UUID.fullmatch(str(key)):
@@ -36,11 +36,11 @@ def _is_name(name: object) -> bool:
 
 @schemathesis.check
 def a_command_that_is_none_is_answered_by_an_error(
-    ctx: CheckContext, response: Response, case: Case
+    ctx: CheckContext, response: Response, case: Case[Any]
 ) -> None:
     if case.path != "/v1/commands" or response.status_code != 200:
         return
-    sent, said = json.loads(response.request.body), response.json()
+    sent, said = json.loads(cast("bytes", response.request.body)), response.json()
     assert isinstance(said, list) is isinstance(sent, list)
     components = case.operation.schema.raw_schema["components"]
     command = jsonschema_rs.Draft202012Validator(

@@ -9,6 +9,8 @@ from cloudchat_transports.http import HttpApp
 from tests.specs.generated import CONTRACT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
 
@@ -71,4 +73,7 @@ class _Messages:
             CONTRACT.frame("ws", json.loads(message["text"]))
 
 
-_SEEN = {"http": _Answer, "websocket": _Messages}
+_SEEN: dict[str, Callable[[Any], _Answer | _Messages]] = {
+    "http": _Answer,
+    "websocket": _Messages,
+}

@@ -113,19 +113,19 @@ async def test_what_the_topics_hide_moves_the_cursor_and_wakes_nobody(web: Site)
     }
 
 
-@pytest.mark.parametrize("wait", ["0", "-5", "0.0", ".001", "-0", "-99999999999999999999"])
+@pytest.mark.parametrize("wait", ["0", "-5", "0.0", ".001", "1E-9", "-0", "-99999999999999999999"])
 async def test_a_wait_below_its_bounds_is_none(web: Site, wait: str) -> None:
     cursor = (await poll(web))["cursor"]
     assert (await poll(web, f"?after={cursor}&wait={wait}"))["frames"] == []
 
 
-@pytest.mark.parametrize("wait", ["1e3", "nan", "inf", "five", "1_0", "0x5", "--1", ".", "1 2"])
+@pytest.mark.parametrize("wait", ["1e", "nan", "inf", "five", "1_0", "0x5", "--1", ".", "1 2"])
 async def test_a_wait_that_is_no_number_is_a_bad_request(web: Site, wait: str) -> None:
     response = await web.get(f"/v1/poll?after=k3f9-1&wait={wait}")
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")
 
 
-@pytest.mark.parametrize("wait", ["55", "56", "99999999999999999999", ""])
+@pytest.mark.parametrize("wait", ["55", "56", "99999999999999999999", "1e3", "1e999", ""])
 async def test_a_wait_above_its_bounds_is_a_long_one(web: Site, wait: str) -> None:
     cursor = (await poll(web))["cursor"]
     async with anyio.create_task_group() as tasks:
