@@ -18,7 +18,10 @@ from cloudchat_core.commands import ClientCommand
 from cloudchat_core.errors import Code
 from cloudchat_core.limits import Limits
 from cloudchat_core.schemas import COMMANDS, FRAMES, example, tag
+from cloudchat_transports.feeds import TRANSPORTS
 from cloudchat_transports.responses import STATUS
+from cloudchat_transports.specs.operations import OPERATIONS
+from cloudchat_transports.specs.server import Specifications
 from tests.specs.contract import closed
 from tests.specs.generated import ASYNCAPI, CONTRACT, OPENAPI
 from tests.transports.web import ask, site
@@ -179,6 +182,13 @@ async def test_methods_that_are_described_are_those_that_are_allowed() -> None:
             allowed = set(answer.headers["allow"].split(", "))
             assert {method.upper() for method in methods} == allowed - {"HEAD", "OPTIONS"}
             assert ("HEAD" in allowed) is ("get" in methods)
+
+
+def test_a_route_that_is_not_described_cannot_be_served() -> None:
+    specifications = Specifications(Limits(), TRANSPORTS)
+    specifications.describe(OPERATIONS)
+    with pytest.raises(KeyError, match="sparkles"):
+        specifications.describe([*OPERATIONS, ("GET", "/v1/sparkles")])
 
 
 @pytest.mark.anyio

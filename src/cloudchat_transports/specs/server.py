@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from cloudchat_transports.responses import Headers, Response
 
 _HEADERS: Final[Headers] = (("cache-control", "no-cache"),)
-_PLACES: Final = 8
-"""For how many places where a server is found its documents are kept; there are one or two."""
+_PLACE: Final = {route: place for place, route in enumerate(OPERATIONS)}
+_KEPT: Final = 8
+"""For how many addresses of a server its documents are kept; there are one or two."""
 
 
 class Specifications:
@@ -32,12 +33,12 @@ class Specifications:
         """Tell of a server with these limits and transports."""
         self._limits, self._transports = limits, transports
         self._routes: tuple[tuple[str, str], ...] = ()
-        self._openapi_at = lru_cache(_PLACES)(self._make_openapi)
-        self._asyncapi_at = lru_cache(_PLACES)(self._make_asyncapi)
+        self._openapi_at = lru_cache(_KEPT)(self._make_openapi)
+        self._asyncapi_at = lru_cache(_KEPT)(self._make_asyncapi)
 
     def describe(self, routes: Iterable[tuple[str, str]]) -> None:
         """Note what the server serves: method and path. `KeyError` names one that `OPERATIONS` says nothing of."""
-        self._routes = tuple(sorted(routes, key=list(OPERATIONS).index))
+        self._routes = tuple(sorted(routes, key=_PLACE.__getitem__))
 
     async def openapi(self, request: Request) -> Response:
         return respond(request, self._openapi_at(quote(request.root)), _HEADERS)
