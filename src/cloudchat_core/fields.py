@@ -55,7 +55,7 @@ Token = Annotated[
         pattern="^[A-Za-z0-9_-]{22,128}$",
     ),
 ]
-FeedName = Annotated[str, _told("The random name of a feed, while it lives.", minLength=1)]
+FeedName = Annotated[str, _told("The random name of a feed, while it lives.")]
 InstanceName = Annotated[
     str,
     _told(
