@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
 
+from tests.specs.generated import CONTRACT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route
+    from playwright.sync_api import (
+        Browser,
+        BrowserContext,
+        ConsoleMessage,
+        Locator,
+        Page,
+        Route,
+        WebSocket,
+    )
 
 NETWORK = re.compile(r"^Failed to load resource: |^WebSocket connection to .* failed")
 """What a browser reports, as an error of the page, of a network that failed."""
@@ -152,6 +162,7 @@ class People:
         )
         self._contexts.append(context)
         context.on("console", self._hear)
+        context.on("page", self._watch)
         context.on("weberror", lambda error: self._troubles.append(str(error.error)))
         context.on("dialog", lambda dialog: self._troubles.append(f"a dialog: {dialog.message}"))
         return context
@@ -196,6 +207,24 @@ class People:
             return
         if not any(words in said.text for words in self._expected):
             self._troubles.append(f"{said.text} ({said.location})")
+
+    def _watch(self, page: Page) -> None:
+        """Hold what goes over the page's WebSockets, either way, to the specification."""
+
+        def open_socket(socket: WebSocket) -> None:
+            socket.on("framereceived", lambda data: self._hold(data, received=True))
+            socket.on("framesent", lambda data: self._hold(data, received=False))
+
+        page.on("websocket", open_socket)
+
+    def _hold(self, data: str | bytes, *, received: bool) -> None:
+        try:
+            if received:
+                CONTRACT.frame("ws", json.loads(data))
+            else:
+                CONTRACT.command(json.loads(data))
+        except (AssertionError, ValueError, KeyError) as error:
+            self._troubles.append(f"{error!r}: {data!r}")
 
     @contextmanager
     def watched(self) -> Iterator[People]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from tests.cli.program import PATIENCE, Server
+from tests.specs.generated import CONTRACT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,9 @@ class Site:
 
     def get(self, path: str) -> Any:
         """Return a resource."""
-        return httpx.get(self.url + path, timeout=PATIENCE).raise_for_status().json()
+        answer = httpx.get(self.url + path, timeout=PATIENCE).raise_for_status()
+        CONTRACT.answer("GET", path, answer.status_code, answer.headers, answer.content)
+        return answer.json()
 
     def command(self, *commands: dict[str, str]) -> list[dict[str, Any]]:
         """Give commands as somebody who has not joined; return the answers."""

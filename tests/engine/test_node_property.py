@@ -4,6 +4,7 @@ Several clients send commands, and send again what they have no answer to. Appen
 they were written; the server stops, or crashes in mid-append; time passes. Each client folds its feed from its cursor.
 """
 
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from cloudchat_core.session import Beginning
 from cloudchat_engine import Log, Node
 from cloudchat_engine.logs import MemoryLog, SqliteLog
 from tests.engine.world import ALL, ANN, BOB, CID, Fate, RiggedLog, World, contents, replayed
+from tests.specs.generated import CONTRACT
 
 LIMITS = Limits(snapshot_every=7, window=1_500, batch=4, page=3)
 
@@ -100,6 +102,10 @@ class Client:
     def disconnected(self) -> None:
         self.in_flight.clear()
 
+    def see(self, data: bytes) -> None:
+        CONTRACT.frame("ws", json.loads(data))
+        self.fold(decode_frame(data))
+
     def fold(self, frame: Frame | None) -> None:
         if isinstance(frame, Event):
             offset = int(frame.cursor.rpartition("-")[2])
@@ -110,7 +116,7 @@ class Client:
     def begin(self, beginning: Beginning) -> int:
         assert beginning.gap is None
         for data in beginning.frames():
-            self.fold(decode_frame(data))
+            self.see(data)
         if beginning.snapshot:
             self.since, self.seen = beginning.offset, []
         return beginning.offset
@@ -130,7 +136,7 @@ class Client:
                 frames = [record.body for record in records if record.topic]
                 cursor = records[-1].offset
             for data in frames:
-                self.fold(decode_frame(data))
+                self.see(data)
         self.head = cursor
 
 
