@@ -217,7 +217,7 @@ def test_a_feed_that_cannot_be_is_refused(
     assert (response.status_code, response.json()["code"]) == refusal
 
 
-@pytest.mark.parametrize("wait", ["x", "1e3", "nan", "inf", "١", "0x1", "1,5"])
+@pytest.mark.parametrize("wait", ["x", "1e", "nan", "inf", "١", "0x1", "1,5"])
 def test_a_wait_that_is_no_number_is_refused(server: Server, wait: str) -> None:
     response = server.http.get("/v1/poll", params={"wait": wait})
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")

@@ -37,8 +37,8 @@ _ABOUT: Final = (
     "be added to any object. Every `GET` also answers `HEAD`, every path `OPTIONS`. What a feed says over WebSocket "
     "and as server-sent events is described by AsyncAPI, at `/v1/asyncapi.json`."
 )
-_LIMITED: Final = frozenset({"/healthz", "/readyz"})
-"""Paths on which nobody is told to slow down."""
+_UNLIMITED: Final = frozenset({"/healthz", "/readyz", "/v1/sse"})
+"""Paths on which nobody is told to slow down, or in the words of an event stream."""
 
 
 def openapi(limits: Limits, routes: Iterable[tuple[str, str]], root: str = "") -> dict[str, Any]:
@@ -59,7 +59,7 @@ def openapi(limits: Limits, routes: Iterable[tuple[str, str]], root: str = "") -
     written = dict(zip(kinds, found, strict=False))
     paths: dict[str, dict[str, Any]] = {}
     for (method, path), operation in operations.items():
-        limited = path not in _LIMITED
+        limited = path not in _UNLIMITED
         paths.setdefault(path, {})[method.lower()] = _operation(operation, written, limited=limited)
     return {
         "openapi": "3.1.1",
