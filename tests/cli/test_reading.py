@@ -22,6 +22,7 @@ from cloudchat_core.client_session import Snapshot
 from cloudchat_core.events import Message
 from cloudchat_core.frames import Gap
 from tests.cli.program import COMMAND, PATIENCE, Program, Server, clean, run
+from tests.specs.generated import CONTRACT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -224,6 +225,8 @@ def test_events_are_followed_from_the_newest_on_until_an_interrupt(server: Serve
         events.until('"afterwards"')
         events.signal(signal.SIGINT)
         assert events.ended() == 130
+        for line in events.lines:
+            CONTRACT.frame("ws", json.loads(line))
         told = [json.loads(line)["cursor"] for line in events.lines]
         assert len(set(told)) == len(told)
         assert "".join(events.errors) == ""
