@@ -17,14 +17,15 @@ from cloudchat_core.events import AnyEvent, Private, Record
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z", re.ASCII)
 _BAD_ID = "a command has an `id`: 1 to 64 of A-Z a-z 0-9 . _ : -"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,128}\Z", re.ASCII)
-_TYPES = {kind.__struct_config__.tag: kind for kind in ClientCommand.__args__}
+_TYPES: dict[str, type[ClientCommand]] = {
+    kind.__struct_config__.tag: kind for kind in ClientCommand.__args__
+}
 
 DEEPEST = 64
 """How deep JSON from outside may be nested; a command's own fields need 3."""
 
 _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="deterministic")
-_decode_command = msgspec.json.Decoder(ClientCommand).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_event = msgspec.json.Decoder(AnyEvent).decode
 _decode_private = msgspec.json.Decoder(Private).decode
@@ -76,46 +77,39 @@ def decode_command(data: bytes | str) -> ClientCommand:
     Raises `RefusedError`: `bad_json` (not JSON), `bad_frame` (no object), `unknown_type`, or `bad_command` (a missing
     or wrong field, or `id`); its `command_id` is the command's id where it could be read.
     """
-    # Read twice, because a decoder that knows its fields skips over what is wrong in the others.
-    value = decode_json(data)
-    try:
-        return _named(_decode_command(data))
-    except msgspec.MsgspecError as error:
-        raise _explain(value, error) from None
+    return command_from(decode_json(data))
 
 
 def command_from(value: object) -> ClientCommand:
     """Turn what `decode_json` returned, or a part of it, into a command, as `decode_command` does."""
+    named = value.get("type") if isinstance(value, dict) else None
+    kind = _TYPES.get(named) if isinstance(named, str) else None
+    if kind is None:
+        raise _explain(value)
     try:
-        return _named(msgspec.convert(value, ClientCommand))
+        # By its own type: given the union, msgspec looks through all of it anew for each command.
+        command: ClientCommand = msgspec.convert(value, kind)
     except msgspec.MsgspecError as error:
-        raise _explain(value, error) from None
-
-
-def _named(command: ClientCommand) -> ClientCommand:
+        raise _explain(value, f"this is no {named} command: {error}") from None
     if not valid_command_id(command.id):
         raise RefusedError(Code.BAD_COMMAND, _BAD_ID)
     return command
 
 
-def _explain(value: object, error: Exception) -> RefusedError:
-    """Say what is wrong with `value`, which is JSON but no command."""
+def _explain(value: object, wrong: str = "") -> RefusedError:
+    """Say why `value`, which is JSON, is no command; `wrong` is what is wrong with one of a known type."""
     if not isinstance(value, dict):
         return RefusedError(Code.BAD_FRAME, "a command is a JSON object")
     given = value.get("id")
     command_id = given if isinstance(given, str) and _ID.match(given) else None
-    kind = value.get("type")
     if command_id is None:
         return RefusedError(Code.BAD_COMMAND, _BAD_ID)
-    if not isinstance(kind, str):
+    if wrong:
+        return RefusedError(Code.BAD_COMMAND, wrong, command_id)
+    if not isinstance(value.get("type"), str):
         return RefusedError(Code.BAD_COMMAND, "a command has a `type`, a string", command_id)
-    if kind not in _TYPES:
-        return RefusedError(
-            Code.UNKNOWN_TYPE,
-            f"there is no command of this type; there are: {', '.join(_TYPES)}",
-            command_id,
-        )
-    return RefusedError(Code.BAD_COMMAND, f"this is no {kind} command: {error}", command_id)
+    known = f"there is no command of this type; there are: {', '.join(_TYPES)}"
+    return RefusedError(Code.UNKNOWN_TYPE, known, command_id)
 
 
 def valid_command_id(text: str) -> bool:

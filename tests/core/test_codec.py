@@ -62,6 +62,7 @@ def test_hostile_input_is_refused_or_a_command_that_can_be_written(data: bytes |
 
 
 @given(hostile_frames())
+@example(b'{"type":"say","id":"a","text":"x","type":"leave"}')
 def test_a_frame_and_an_item_of_a_list_are_judged_alike(data: bytes | str) -> None:
     one = judge(decode_command, data)
     other = judge(lambda item: command_from(decode_json(item)), data)
