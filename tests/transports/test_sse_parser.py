@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -128,3 +129,21 @@ def test_what_never_ends_is_refused_instead_of_kept() -> None:
         EventStreamParser(10).feed(b"data: 0123456789")
     with pytest.raises(ValueError, match="longer than"):
         EventStreamParser(10).feed(b"data: 01234\n" * 2)
+
+
+@pytest.mark.parametrize("line", [b": 0123456789\n\n", b"event: 0123456789\n", b"id: 0123456789\n"])
+def test_a_line_that_is_too_long_is_refused_however_it_is_cut(line: bytes) -> None:
+    for parts in ([line], [line[at : at + 1] for at in range(len(line))]):
+        feed = EventStreamParser(10).feed
+        with pytest.raises(ValueError, match="longer than 10"):
+            list(map(feed, parts))
+
+
+def test_a_long_line_that_comes_byte_by_byte_is_looked_through_once() -> None:
+    # Looked through anew with each byte it would take minutes, in which a client does nothing else.
+    data = b"data: " + b"x" * 400_000 + b"\n\n"
+    parser, events, begun = EventStreamParser(1_000_000), list[ServerEvent](), time.monotonic()
+    for at in range(len(data)):
+        events += parser.feed(data[at : at + 1])
+    assert [len(event.data) for event in events] == [400_000]
+    assert time.monotonic() - begun < 30

@@ -34,7 +34,8 @@ class EventStreamParser:
         self.retry: int | None = None
         self._limit = limit
         self._decoder = getincrementaldecoder("utf-8")(errors="replace")
-        self._text = ""
+        self._parts: list[str] = []  # of the line that has not ended yet
+        self._length = 0
         self._begun = False
         self._after_cr = False
         self._id = ""
@@ -61,14 +62,23 @@ class EventStreamParser:
         if self._after_cr and text.startswith("\n"):
             text = text[1:]
         self._after_cr = text.endswith("\r")
-        text = self._text + text
+        # Only what is new is looked through: a line that comes in crumbs costs no more than one that comes at once.
         start = 0
         for end in _LINE_END.finditer(text):
-            yield text[start : end.start()]
+            self._keep(text[start : end.start()])
+            line = "".join(self._parts)
+            self._parts.clear()
+            self._length = 0
+            yield line
             start = end.end()
-        self._text = text[start:]
-        if len(self._text) > self._limit:
+        self._keep(text[start:])
+
+    def _keep(self, part: str) -> None:
+        self._length += len(part)
+        if self._length > self._limit:
             raise ValueError(f"a line of the event stream is longer than {self._limit} characters")
+        if part:
+            self._parts.append(part)
 
     def _line(self, line: str) -> ServerEvent | None:
         if not line:
