@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_AUTHORITY: Final = re.compile(
-    r"(\[[0-9A-Fa-f:.]+\]|[^][:/?#@\\%\s\x00-\x20\x7f]+)(?::(\d{0,5}))?", re.ASCII
-)
+_NAME: Final = re.compile(r"[^][:/?#@\\%\s\x00-\x20\x7f]+", re.ASCII)
+_AUTHORITY: Final = re.compile(rf"(\[[0-9A-Fa-f:.]+\]|{_NAME.pattern})(?::(\d{{0,5}}))?", re.ASCII)
 _ORIGIN: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)", re.ASCII)
 _PORTS: Final = {"http": 80, "https": 443}
 _KNOWN: Final = 128  # names that are not read again: all callers of a server use the same few
@@ -59,7 +58,9 @@ def _comparable(host: str) -> str | None:
         name = host.encode("ascii" if host.isascii() else "idna").decode()
     except UnicodeError:
         return None
-    return name.lower().removesuffix(".") or None
+    name = name.lower().removesuffix(".")
+    # IDNA evens out characters, and some of them become what no name may have in it.
+    return name if _NAME.fullmatch(name) and not name.endswith(".") else None
 
 
 @lru_cache(maxsize=_KNOWN)

@@ -146,6 +146,11 @@ def test_a_told_origin_may_be_of_any_scheme() -> None:
     assert access.check("localhost:8000", "ionic://localhost") is not None
 
 
+@pytest.mark.parametrize("host", ["..", "localhost..", "b\xfccher\xa8.example"])
+def test_what_no_name_may_be_names_no_host(host: str) -> None:
+    assert parse_authority(host) is None
+
+
 def test_international_names_are_known_in_both_spellings() -> None:
     access = Access(["bücher.example"])
     assert access.check("xn--bcher-kva.example", "https://xn--bcher-kva.example") is None
