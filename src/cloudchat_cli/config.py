@@ -75,6 +75,11 @@ def read(files: Collection[Path], known: Callable[[], Mapping[str, Collection[st
             problems.append(f"{path}: this is no TOML: {error}")
         except (OSError, UnicodeError) as error:
             problems.append(f"{path}: it cannot be read: {getattr(error, 'strerror', error)}")
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # numbers of thousands of digits, towers of brackets
+            problems.append(f"{path}: this is no TOML that makes sense here: {error}")
         else:
             for place, each in _values(path, text, table, known(), problems).items():
                 found.setdefault(place, each)
@@ -120,7 +125,10 @@ def _texts(value: object) -> Value | None:
         return flat if len(flat) == len(texts) else None
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:  # a number of thousands of digits
+        return None
 
 
 def _meant(name: str, known: Mapping[str, Collection[str]]) -> str:
@@ -142,14 +150,14 @@ def nearest(name: str, known: Collection[str]) -> str:
 def _line(text: str, section: str, key: str = "") -> int:
     """Return the line (from 1) where `key` of `section` stands; as good as it can be told without a parser."""
     here, found = "", 1
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if header := re.match(r"\[\s*([^\[\]]+?)\s*\]", stripped):
             here = header[1].strip("\"'")
         if here == section and header:
             found = number
         names = [part.strip("\"' ") for part in re.split(r"[=.]", stripped)[:2]]
-        if here == section and names[0] == key:
+        if key and here == section and names[0] == key:
             return number
         if not here and names[0] == section and (not key or key in names):
             return number

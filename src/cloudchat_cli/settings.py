@@ -27,6 +27,8 @@ _SIZES: Final = {
     for base, units in ((1_000, ("kb", "mb", "gb", "tb")), (1_024, ("kib", "mib", "gib", "tib")))
     for power, unit in enumerate(units, 1)
 } | {"b": 1}
+_MOST: Final = 2**53
+"""More than any log has, of anything; and what is a whole number still is one."""
 _AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)([a-z]*)", re.ASCII)
 
 
@@ -72,15 +74,18 @@ def read_retention(texts: Sequence[str]) -> Retention:
     bounds: dict[str, float] = {}
     for text in texts:
         match = _AMOUNT.fullmatch(text.strip().lower())
-        amount, unit = (float(match[1]), match[2]) if match is not None else (0, "")
-        if amount > 0 and not unit and amount == int(amount):
-            bounds["count"] = int(amount)
-        elif amount > 0 and unit in _AGES:
-            bounds["age"] = amount * _AGES[unit]
-        elif amount > 0 and unit in _SIZES:
-            bounds["size"] = int(amount * _SIZES[unit])
+        amount, unit = (float(match[1]), match[2]) if match is not None else (0.0, "")
+        if not unit and amount.is_integer():
+            kind = "count"
+        elif unit in _AGES:
+            kind, amount = "age", amount * _AGES[unit]
+        elif unit in _SIZES:
+            kind, amount = "size", amount * _SIZES[unit]
         else:
+            kind = ""
+        if not kind or not 1 <= amount <= _MOST:
             raise ValueError(f"{text!r} does not say what to keep: {RETENTIONS}")
+        bounds[kind] = amount
     return Retention(int(bounds.get("count", 0)), bounds.get("age", 0), int(bounds.get("size", 0)))
 
 

@@ -101,6 +101,15 @@ WRONG = {
     "a log": ("[serve]\nlog = 'postgres:'\n", ":2: ", "sqlite:PATH"),
     "an origin": ("[serve]\nallow_origin = ['x']\n", ":2: ", "no origin"),
     "a limit's value": ("[limits]\ntext = 0\n", ":2: ", "more than 0"),
+    "a section with blank lines": ("[severe]\n\nport = 1\n\n", ":1: ", "[severe]"),
+    "a line of its own kind": ("# \u2028\n[serve]\nprot = 1\n", ":3: ", "'prot' in [serve]"),
+    "a tower": (f"[serve]\nlog = {'[' * 3_000}{']' * 3_000}\n", "", "makes sense"),
+    "a number without end": (f"[serve]\nport = {'9' * 5_000}\n", "", "makes sense"),
+    "a number without end, in hexadecimal": (
+        f"[limits]\ntext = 0x{'f' * 5_000}\n",
+        ":2: ",
+        "number",
+    ),
     "no number": ("[limits]\ntext = 'x'\n", ":2: ", "number"),
 }
 

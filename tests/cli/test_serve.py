@@ -127,6 +127,8 @@ def test_a_place_that_cannot_be_written_is_said() -> None:
         (("--retain", "many"), "30d"),
         (("--retain", "0"), "30d"),
         (("--retain", "3y"), "30d"),
+        (("--retain", "9" * 400), "30d"),
+        (("--retain", "9" * 400 + "w"), "30d"),
         (("--limit", "text"), "NAME=VALUE"),
         (("--limit", "text=long"), "NAME=VALUE"),
         (("--limit", "text=0"), "more than 0"),
