@@ -41,6 +41,13 @@ def benchmark(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hostile input, looked for by atheris: `-- TARGET… --seconds 60`; what it finds is kept in the tests' corpus."""
+    session.install("-e", ".[fuzzing]")
+    session.run("python", "-m", "tests.fuzzing", *session.posargs)
+
+
 def install(session: nox.Session) -> None:
     """Install the project as it lies here, and all its tools."""
     session.install("-e", ".[testing,dev]")

@@ -1,0 +1,141 @@
+"""What arrives on the one port of a whole server: any bytes, at once and in pieces, and nobody else is hurt."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+from contextlib import asynccontextmanager, closing, suppress
+from itertools import count
+from typing import TYPE_CHECKING
+
+import trio
+import trio.lowlevel
+from wsproto.connection import Connection, ConnectionType
+
+from cloudchat_cli.serving import serving
+from cloudchat_core.clock import ManualClock
+from cloudchat_core.errors import Code
+from cloudchat_core.limits import Limits
+from cloudchat_engine.logs.memory import MemoryLog
+from cloudchat_engine.node import Node
+from cloudchat_engine.providers.simulated import SimulatedProvider
+from cloudchat_engine.timers import ManualTimer
+from cloudchat_transports.access import Access
+from cloudchat_transports.listener import bind
+from tests.fuzzing.pieces import pieces
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from cloudchat_transports.listener import Listener
+
+PATIENCE = 30.0
+"""Seconds after which an answer is not coming any more."""
+
+ENOUGH = 0.1
+"""Seconds of silence after which a client that has said everything goes."""
+
+_HEALTHY = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+_HEAD = re.compile(
+    rb"HTTP/1\.1 (\d{3}) [\x20-\x7e]*\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
+)
+
+
+def requests(data: bytes) -> None:
+    """Every answer is a proper one, no bug is logged, the connection ends, and others are served as before."""
+    bugs = _Bugs()
+    logging.getLogger().addHandler(bugs)
+    try:
+        trio.run(_visit, data)
+    finally:
+        logging.getLogger().removeHandler(bugs)
+    assert not bugs.said
+
+
+async def _visit(data: bytes) -> None:
+    with trio.fail_after(PATIENCE):
+        async with _server() as listener:
+            _, few = pieces(data)
+            for parts in ([data], few):
+                _check(await _ask(listener.port, parts))
+            assert (await _ask(listener.port, [_HEALTHY])).startswith(b"HTTP/1.1 200 ")
+            while listener.connections:
+                await trio.lowlevel.checkpoint()
+
+
+class _Bugs(logging.Handler):
+    """Collects what a server logs when something happened that its author had not thought of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(self.format(record))
+
+
+@asynccontextmanager
+async def _server() -> AsyncIterator[Listener]:
+    clock, ids = ManualClock(), count()
+    timer = ManualTimer(clock)
+    node = Node(
+        MemoryLog(),
+        SimulatedProvider(timer, 20),
+        clock=clock,
+        timer=timer,
+        new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012}",
+        new_epoch=lambda: "k3f9",
+        limits=Limits(head=1_000, frame=30_000, body=500),
+        heartbeat=0.5,
+    )
+    async with serving(node, bind("127.0.0.1", 0), Access()) as listener:
+        yield listener
+
+
+async def _ask(port: int, parts: list[bytes]) -> bytes:
+    """Send something in these parts and nothing more; what comes back until the end."""
+    with closing(socket.create_connection(("127.0.0.1", port))) as sock:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        answer = b""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send, stream, parts)
+            more: bytes | None = None
+            while more != b"":
+                more = b""
+                # A stream behind which something else was asked for goes on: its client may still be reading.
+                with suppress(trio.BrokenResourceError), trio.move_on_after(ENOUGH):
+                    more = await stream.receive_some()
+                answer += more
+            nursery.cancel_scope.cancel()
+        return answer
+
+
+async def _send(stream: trio.SocketStream, parts: list[bytes]) -> None:
+    try:
+        for part in parts:
+            await stream.send_all(part)
+            for _ in range(3):  # the server's turn, to read it
+                await trio.lowlevel.checkpoint()
+        await stream.send_eof()
+    except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+        pass
+
+
+def _check(answer: bytes) -> None:
+    if not answer:
+        return
+    head = _HEAD.match(answer)
+    assert head is not None, answer
+    status, rest = int(head[1]), answer[head.end() :]
+    assert status < 500 or status in {501, 503, 505}
+    if status == 101:
+        peer = Connection(ConnectionType.CLIENT)
+        peer.receive_data(rest)
+        for event in peer.events():
+            assert getattr(event, "code", 1000) != 1011, event
+    elif (
+        b"application/problem+json" in head[2] and b"content-length: %d\r\n" % len(rest) in head[2]
+    ):
+        assert json.loads(rest)["code"] in set(Code)
