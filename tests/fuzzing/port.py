@@ -6,36 +6,25 @@ import json
 import logging
 import re
 import socket
-from contextlib import asynccontextmanager, closing, suppress
-from itertools import count
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
 
 import trio
 import trio.lowlevel
 from wsproto.connection import Connection, ConnectionType
 
-from cloudchat_cli.serving import serving
-from cloudchat_core.clock import ManualClock
 from cloudchat_core.errors import Code
 from cloudchat_core.limits import Limits
-from cloudchat_engine.logs.memory import MemoryLog
-from cloudchat_engine.node import Node
-from cloudchat_engine.providers.simulated import SimulatedProvider
-from cloudchat_engine.timers import ManualTimer
-from cloudchat_transports.access import Access
-from cloudchat_transports.listener import bind
 from tests.fuzzing.pieces import pieces
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from cloudchat_transports.listener import Listener
+from tests.transports.whole import whole_server
 
 PATIENCE = 30.0
 """Seconds after which an answer is not coming any more."""
 
 ENOUGH = 0.1
 """Seconds of silence after which a client that has said everything goes."""
+
+SMALL = Limits(head=1_000, frame=30_000, body=500)
+"""Small bounds, so that the fuzzer gets beyond them."""
 
 _HEALTHY = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _HEAD = re.compile(
@@ -56,7 +45,7 @@ def requests(data: bytes) -> None:
 
 async def _visit(data: bytes) -> None:
     with trio.fail_after(PATIENCE):
-        async with _server() as listener:
+        async with whole_server(SMALL, heartbeat=0.5) as listener:
             _, few = pieces(data)
             for parts in ([data], few):
                 _check(await _ask(listener.port, parts))
@@ -74,24 +63,6 @@ class _Bugs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.said.append(self.format(record))
-
-
-@asynccontextmanager
-async def _server() -> AsyncIterator[Listener]:
-    clock, ids = ManualClock(), count()
-    timer = ManualTimer(clock)
-    node = Node(
-        MemoryLog(),
-        SimulatedProvider(timer, 20),
-        clock=clock,
-        timer=timer,
-        new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012}",
-        new_epoch=lambda: "k3f9",
-        limits=Limits(head=1_000, frame=30_000, body=500),
-        heartbeat=0.5,
-    )
-    async with serving(node, bind("127.0.0.1", 0), Access()) as listener:
-        yield listener
 
 
 async def _ask(port: int, parts: list[bytes]) -> bytes:

@@ -198,9 +198,9 @@ class _AsgiChannel:
                     await self._send({"type": "websocket.send", "text": frame.decode()})
             except TimeoutError:
                 self.end(b"", TRY_AGAIN)
-            except (
-                OSError
-            ):  # what a server raises where the client is gone; the receiver is told how
+            except (OSError, RuntimeError):
+                # What servers raise where the client is gone, or was closed by the server itself (uvicorn, for what
+                # breaks the protocol); the receiver is told how.
                 await anyio.sleep_forever()
 
     async def _follow(self, wanted: FeedRequest, offset: int) -> None:
