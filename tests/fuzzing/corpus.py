@@ -63,17 +63,18 @@ def reached(check: Callable[[bytes], None], data: bytes) -> Arcs:
 def keep(target: str, check: Callable[[bytes], None], found: Iterable[bytes]) -> tuple[int, int]:
     """Make of what is in the corpus and what was `found` the new corpus; return its files and its bytes.
 
-    Files with a name of their own stay. Of the others those stay that reach something more, the small ones first.
+    Files with a name of their own stay. Of the others those stay that reach something more: what was there before what
+    is new, and the small before the large.
     """
     place = CORPUS / target
     place.mkdir(parents=True, exist_ok=True)
     named = [path for path in inputs(target) if not _FOUND.fullmatch(path.name)]
-    others = {path.read_bytes() for path in inputs(target) if path not in named} | set(found)
+    before = {path.read_bytes() for path in inputs(target) if path not in named}
     known: set[tuple[str, int, int]] = set()
     for path in named:
         known |= reached(check, path.read_bytes())
     chosen: dict[str, bytes] = {}
-    for data in sorted(others, key=lambda data: (len(data), data)):
+    for data in sorted(before | set(found), key=lambda data: (data not in before, len(data), data)):
         arcs = reached(check, data)
         if not arcs <= known:
             known |= arcs
