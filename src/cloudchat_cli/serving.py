@@ -82,7 +82,7 @@ async def serving(
 ) -> AsyncIterator[Listener]:
     """Run `node` and serve it on `sockets`; leaving lets all clients go in order and closes the log."""
     limits = node.limits
-    rates = Rates(limits.commands_per_second, limits.commands_burst)
+    rates = Rates(limits.commands_per_second, limits.commands_burst, limits.rates_per_address)
     fanout = Fanout(node)
     websockets = WebSocketServer(
         node, fanout, rates=rates, check=access.check, transports=transports

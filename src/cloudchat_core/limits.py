@@ -100,6 +100,12 @@ class Limits:
     connections: int = _limit(
         20_000, "connections", "file descriptors", "nginx worker_connections 512 to 1,024"
     )
+    connections_per_address: int = _limit(
+        0,
+        "connections",
+        "0: none, since behind a proxy all have one address; an IPv6 network (/64) counts as one",
+        "nginx limit_conn: none unless told",
+    )
     feeds_per_token: int = _limit(
         8, "feeds", "tabs and devices of one person", "HTTP/1.1 browsers: 6 connections"
     )
@@ -115,6 +121,12 @@ class Limits:
     )
     commands_burst: int = _limit(
         200, "commands", "a resend of all that is unanswered passes, twice", ""
+    )
+    rates_per_address: int = _limit(
+        0,
+        "full rates",
+        "what all tokens of an address may use together, in rates of commands of one; 0: any, as above",
+        "Slack and Discord limit an application, not an address",
     )
     requests_per_second: float = _limit(
         200, "per second and address", "a page load and its polls", ""
@@ -141,9 +153,10 @@ class Limits:
             whole, unit = known[name].type is int, known[name].metadata["unit"]
             if whole and value != int(value):
                 raise ValueError(f"the limit {name} is a whole number of {unit}")
-            if value == 0 and not name.endswith("_per_second"):
+            if value == 0 and known[name].default and not name.endswith("_per_second"):
                 raise ValueError(
-                    f"the limit {name} must be more than 0 {unit}; only a rate may be 0 (none)"
+                    f"the limit {name} must be more than 0 {unit};"
+                    " only rates, and what is per address, may be 0 (none)"
                 )
             changed[name] = int(value) if whole else value
         limits = replace(self, **changed)

@@ -16,7 +16,7 @@ from cloudchat_core.cursor import Lost, locate
 from cloudchat_core.errors import Code, RefusedError, RemoteProtocolError
 from cloudchat_core.frames import Ack, Gap, Refusal, Reply, Welcome, WireLimits
 from cloudchat_core.limits import Limits
-from cloudchat_core.rates import Rates
+from cloudchat_core.rates import Rates, network
 from cloudchat_core.workspace import Workspace
 
 PROTOCOL: Final = "cloudchat.v1"
@@ -65,7 +65,8 @@ class Session:
     ) -> None:
         """Begin; nothing has been said yet."""
         self.feed = feed
-        self._limits, self._rates, self._address, self._identity = limits, rates, address, identity
+        self._limits, self._rates, self._identity = limits, rates, identity
+        self._address = network(address)
         self._given = scope
         self._scope = scope
         self._joined = False
@@ -105,7 +106,7 @@ class Session:
                 self._scope = self._given
 
     def _take(self, read: Callable[[], ClientCommand], now: int) -> Submission | Refusal:
-        wait = self._rates.take(self._scope or self._address, now)
+        wait = self._rates.take(self._scope or self._address, now, address=self._address)
         try:
             command = read()
         except RefusedError as refused:

@@ -15,6 +15,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
@@ -27,12 +28,13 @@ from hypercorn.utils import wrap_app
 from cloudchat_transports.outlet import RECEIVE
 
 if TYPE_CHECKING:
-    import h11
     from hypercorn.events import Event
     from hypercorn.protocol import ProtocolWrapper
 
     from cloudchat_core.limits import Limits
     from cloudchat_transports.outlet import Outlet
+
+_log = logging.getLogger(__name__)
 
 KEEP_ALIVE = 75.0
 """Seconds that an idle connection is kept (nginx 75 s): Hypercorn's 5 s end just when a client sends its next POST."""
@@ -124,7 +126,12 @@ class HttpServer:
         stream = cast(
             "Any", outlet
         )  # it is annotated as a TLS stream, but takes any stream that has a `socket`
-        await _Connection(self._app, self._config, self._context, LifespanState(state), stream)
+        try:
+            await _Connection(self._app, self._config, self._context, LifespanState(state), stream)
+        except* (h11.LocalProtocolError, UnicodeError) as errors:
+            # What Hypercorn makes of a WebSocket's client that does not wait for the answer to its handshake, or of a
+            # field that is not ASCII. The connection has ended; whoever sends such things should not fill the log.
+            _log.debug("the connection of %s ended", outlet.peer, exc_info=errors)
 
     async def wind_down(self) -> None:
         """Close idle connections now, and the others after the response that they are at."""

@@ -98,7 +98,9 @@ class HttpApp:
         self._rates = Rates(limits.requests_per_second, limits.requests_burst)
         self._bodies = Bodies(limits)
         resources = Resources(node)
-        rates = rates or Rates(limits.commands_per_second, limits.commands_burst)
+        rates = rates or Rates(
+            limits.commands_per_second, limits.commands_burst, limits.rates_per_address
+        )
         orders = Orders(node, rates)
         self._websockets = AsgiWebSockets(
             node, rates=rates, check=access.check, transports=transports

@@ -15,12 +15,14 @@ import errno
 import logging
 import re
 import socket
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from cloudchat_core.errors import CloudchatError
+from cloudchat_core.rates import network
 from cloudchat_transports._hypercorn import KEEP_ALIVE
 from cloudchat_transports.direct import plain_request, serve_plain
 from cloudchat_transports.outlet import Outlet
@@ -126,6 +128,7 @@ class Listener:
             fanout,
         )
         self._outlets: set[Outlet] = set()
+        self._by_network: Counter[str] = Counter()
         # Those whose first request has not come yet: until when it may, and what they are told when it did not.
         self._unasked: dict[Outlet, tuple[float, bytes]] = {}
         self._accepting, self._serving = trio.CancelScope(), trio.CancelScope()
@@ -203,12 +206,15 @@ class Listener:
                 self._admit(sock, str(address[0]), start_soon)
 
     def _admit(self, sock: socket.socket, peer: str, start_soon: StartSoon) -> None:
-        if len(self._outlets) >= self._limits.connections:
+        most = self._limits.connections_per_address
+        here = self._by_network[network(peer)]
+        if len(self._outlets) >= self._limits.connections or 0 < most <= here:
             with sock, suppress(OSError):
                 sock.send(_FULL)
             return
         outlet = Outlet(sock, start_soon=start_soon, limits=self._limits, peer=peer)
         self._outlets.add(outlet)
+        self._by_network[network(peer)] += 1
         self.accepted += 1
         start_soon(self._serve, outlet, name=_TASK)
 
@@ -236,8 +242,14 @@ class Listener:
         finally:
             outlet.abort()
             self._outlets.discard(outlet)
+            self._leave(network(outlet.peer))
             if not self._outlets:
                 self._idle.set()
+
+    def _leave(self, place: str) -> None:
+        self._by_network[place] -= 1
+        if not self._by_network[place]:
+            del self._by_network[place]
 
     async def _hand_on(self, outlet: Outlet, patience: float) -> Awaitable[bool | None]:
         """Read a request's head and return what serves it, however long it lasts; True from that: the next may come.

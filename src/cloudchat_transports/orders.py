@@ -168,7 +168,8 @@ class Orders:
         self, request: Request, sender: _Sender, value: object, order: _Order
     ) -> Response:
         """Have the command of a resource decided, and say where its operation can be seen."""
-        wait = self._rates.take(sender.scope or request.address, self._node.now())
+        address = request.address
+        wait = self._rates.take(sender.scope or address, self._node.now(), address=address)
         if wait:
             detail = f"too fast: wait {wait:.3g} s"
             return problem(Code.RATE_LIMITED, detail, retry_after=round(wait, 3))

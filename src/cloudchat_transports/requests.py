@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from cloudchat_core.codec import decode_json, token_hash, valid_command_id
 from cloudchat_core.errors import CloudchatError, Code
+from cloudchat_core.rates import network
 from cloudchat_transports.feeds import parse_query
 from cloudchat_transports.responses import JSON, ProblemError
 
@@ -78,7 +79,7 @@ class Request:
     def __init__(self, scope: Scope, receive: Receive, limits: Limits, bodies: Bodies) -> None:
         """Read nothing yet but what the scope has; `bodies` are those of all requests."""
         self.method: str = scope["method"]
-        self.address: str = (scope.get("client") or ("",))[0]
+        self.address = network((scope.get("client") or ("",))[0])
         self.http_version: str = scope.get("http_version", "1.1")
         self.scheme: str = scope.get("scheme", "http")
         self.name = ""

@@ -22,6 +22,13 @@ def test_values_replace_defaults_and_stay_whole_where_they_count_things() -> Non
     assert limits.text == Limits().text
 
 
+def test_what_is_per_address_may_be_none() -> None:
+    named = ("connections_per_address", "rates_per_address")
+    assert {getattr(Limits(), name) for name in named} == {0}
+    assert Limits().with_values(dict.fromkeys(named, 7)).rates_per_address == 7
+    assert Limits().with_values(dict.fromkeys(named, 0)) == Limits()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [

@@ -1,9 +1,10 @@
 """Each caller may be as fast as the rate says, with bursts, and learns when to come back."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudchat_core.rates import Rates
+from cloudchat_core.rates import Rates, network
 
 
 def test_a_burst_passes_and_then_one_per_interval() -> None:
@@ -55,3 +56,34 @@ def test_callers_are_forgotten_before_there_are_too_many() -> None:
         buckets.take(str(number), 0)
     assert buckets.take(str(many - 1), 0) == 1
     assert buckets.take("0", 0) == 0
+
+
+def test_all_callers_of_an_address_have_a_rate_together() -> None:
+    buckets = Rates(1, 2, 2)
+    taken = [buckets.take(f"token {number}", 0, address="10.0.0.1") for number in range(5)]
+    assert taken == [0, 0, 0, 0, 0.5]
+    assert buckets.take("token 9", 0, address="10.0.0.2") == 0
+    assert buckets.take("token 9", 1_000, address="10.0.0.1") == 0
+
+
+def test_who_floods_takes_nothing_from_the_others_of_its_address() -> None:
+    buckets = Rates(1, 2, 2)
+    for _ in range(100):
+        buckets.take("flood", 0, address="10.0.0.1")
+    assert [buckets.take("other", 0, address="10.0.0.1") for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("address", "counts_as"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("", ""),
+        ("a socket", "a socket"),
+    ],
+)
+def test_of_ipv6_a_network_counts_as_one_address(address: str, counts_as: str) -> None:
+    assert network(address) == counts_as

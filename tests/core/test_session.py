@@ -24,7 +24,7 @@ LIMITS = Limits(unanswered=3, floods=5, commands_per_second=0)
 
 
 def session(limits: Limits = LIMITS, scope: str = "", feed: str = "") -> Session:
-    rates = Rates(limits.commands_per_second, limits.commands_burst)
+    rates = Rates(limits.commands_per_second, limits.commands_burst, limits.rates_per_address)
     return Session(limits, rates, "127.0.0.1", scope=scope, feed=feed, identity="ops@example")
 
 

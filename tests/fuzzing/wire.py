@@ -13,9 +13,9 @@ from wsproto.utilities import RemoteProtocolError as TheirError
 
 from cloudchat_core.errors import RefusedError, RemoteProtocolError
 from cloudchat_transports.access import Access, parse_authority, parse_origin
+from cloudchat_transports.direct import plain_request
 from cloudchat_transports.feeds import feed_request, parse_query
 from cloudchat_transports.head import read_head
-from cloudchat_transports.sse.direct import plain_stream
 from cloudchat_transports.ws.frames import close_frame, echo_frame, pong_frame, text_frame
 from cloudchat_transports.ws.handshake import HandshakeError, Upgrade
 from cloudchat_transports.ws.reader import CLOSE, PART, PING, PONG, TEXT, FrameReader, close_code
@@ -33,16 +33,16 @@ LIMIT = 1_000
 
 
 def request_head(data: bytes) -> None:
-    """A head that we read is read by h11 as the same request; and nothing else is a plain stream or an upgrade."""
+    """A head that we read is read by h11 as the same request; and a plain one has no body."""
     head = read_head(data)
-    stream = plain_stream(data)
-    assert stream is None or stream == head
+    plain = plain_request(data)
+    assert plain is None or plain == head
     if head is None:
         return
     names = [name for name, _ in head.fields]
     assert all(name == name.lower() and not set(name) & set(b" \t:\r\n\0") for name in names)
     assert not any(set(value) & set(b"\r\n\0") for _, value in head.fields)
-    if stream is not None:
+    if plain is not None:
         assert not {b"content-length", b"transfer-encoding"}.intersection(names)
     theirs = h11.Connection(h11.SERVER)
     theirs.receive_data(data)

@@ -200,6 +200,21 @@ async def test_commands_that_come_too_fast_are_told_so_one_by_one() -> None:
         assert (await post(web, pings[0], ALEXANDRA))["type"] == "ack"
 
 
+async def test_an_address_gets_no_more_by_making_up_ever_new_tokens() -> None:
+    limits = Limits(commands_per_second=1, commands_burst=2, rates_per_address=3)
+    async with site(limits) as web:
+        fresh = [f"token-number-{number}-of-one-address" for number in range(9)]
+        pings = [{"type": "ping", "id": "p1"}, {"type": "ping", "id": "p2"}]
+        answers = [one for token in fresh for one in await post(web, pings, token)]
+        assert [one["type"] for one in answers] == ["ack"] * 6 + ["error"] * 12
+        assert {one["code"] for one in answers[6:]} == {"rate_limited"}
+        order = await web.post("/v1/instances", cloudchat_token=BORIS)
+        assert (order.status_code, order.json()["code"]) == (429, "rate_limited")
+        web.clock.advance(1)
+        answers = [one for token in fresh for one in await post(web, pings, token)]
+        assert [one["type"] for one in answers].count("ack") == 3
+
+
 async def test_a_flood_in_one_list_is_answered_to_its_end() -> None:
     async with site(Limits(commands_per_second=1, commands_burst=1, floods=2)) as web:
         answers = await post(web, [{"type": "ping", "id": f"p{n}"} for n in range(9)])

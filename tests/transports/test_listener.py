@@ -144,6 +144,25 @@ async def test_more_connections_than_the_limit_are_told_to_come_back() -> None:
 
 
 @trio_test
+async def test_an_address_has_no_more_connections_than_its_limit_and_may_have_others_later() -> (
+    None
+):
+    async with serving(Limits(connections_per_address=2)) as server:
+        clients = [await Client.open(server) for _ in range(2)]
+        assert (await read_all(await connect(server))).startswith(b"HTTP/1.1 503")
+        elsewhere = socket.socket()
+        elsewhere.bind(("127.0.0.2", 0))  # all of 127/8 is this machine
+        elsewhere.connect(("127.0.0.1", server.port))
+        elsewhere.setblocking(False)
+        server.clients.append(elsewhere)
+        assert (await get(server, "/", elsewhere)).startswith(b"HTTP/1.1 200")
+        clients[0].vanish()
+        await wait_all_tasks_blocked(0.05)
+        await Client.open(server)
+        assert (await read_all(await connect(server))).startswith(b"HTTP/1.1 503")
+
+
+@trio_test
 async def test_an_event_stream_that_the_application_began_is_fed_by_the_sweep() -> None:
     def chunk(payload: bytes) -> bytes:
         event = b"data: " + payload + b"\n\n"

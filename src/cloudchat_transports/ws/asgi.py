@@ -79,9 +79,12 @@ class AsgiWebSockets:
             await _reject(scope, send, error)
             return
         offered = scope.get("subprotocols", ())
-        await send(
-            {"type": "websocket.accept", "subprotocol": PROTOCOL if PROTOCOL in offered else None}
-        )
+        chosen = PROTOCOL if PROTOCOL in offered else None
+        try:
+            await send({"type": "websocket.accept", "subprotocol": chosen})
+        except Exception:  # noqa: BLE001 - whatever the server raises for a client that is gone
+            _log.debug("a WebSocket was gone before it was open", exc_info=True)
+            return
         address = (scope.get("client") or ("",))[0]
         feed = feed_name()
         session = Session(self._node.limits, self._rates, address, feed=feed)
