@@ -184,6 +184,11 @@ def nickname(data: bytes) -> None:
         again = prepare(key)
         assert isinstance(again, Nickname)
         assert again.key == key
+        assert key == key.lower()
+        if raw.isascii():
+            same = prepare(raw.swapcase())
+            assert isinstance(same, Nickname)
+            assert same.key == key
         for form in (display, key):
             assert 1 <= len(form) <= LIMITS.nickname
             assert len(form.encode()) <= LIMITS.nickname_bytes

@@ -18,6 +18,7 @@ from cloudchat_transports.ws.reader import close_code as read_close_code
 from tests.transports.support import frame
 
 LIMIT = 100_000
+UNKNOWN_TO_IT = (1014).to_bytes(2, "big")  # the newest of the registered close codes
 
 
 def read(data: bytes, cuts: list[int], limit: int = LIMIT) -> tuple[list[tuple[int, bytes]], int]:
@@ -102,16 +103,21 @@ def peers(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
 
 def agree(data: bytes, read_by_us: tuple[list[tuple[int, bytes]], int]) -> bool:
     """Whether another implementation makes the same of the same bytes."""
-    (ours, code), (theirs, their_code) = read_by_us, peers(data)
-    ours = [each for each in ours if each[0] != PART]
-    if their_code == 1007:  # it looks at characters as they come, we at those of whole messages
-        return ours[: len(theirs)] == theirs
+    (said, code), (theirs, their_code) = read_by_us, peers(data)
+    ours = [each for each in said if each[0] != PART]
+    if code and not their_code and code != 1009:
+        # It looks at a head when all of it is there.
+        theirs, their_code = peers(data + bytes(20))
+    if their_code == 1007:
+        # It looks at characters as they come, we at those of whole messages: of this one we have given none.
+        places = [0, *(place for place, each in enumerate(said, 1) if each[0] != PART)]
+        late = {kind for kind, _ in said[places[min(len(theirs), len(ours))] :]}
+        return ours[: len(theirs)] == theirs and TEXT not in late and (code > 0 or PART in late)
     if code == 1009:  # a head that announces too much; the other waits for it
         return theirs[: len(ours)] == ours
-    if code and ours and ours[-1][0] == CLOSE:
-        ours.pop()
-    # It does not know 1014.
-    return not (their_code in {0, code} and code in {0, their_code}) or ours == theirs
+    if ours and ours[-1][0] == CLOSE and (code or ours[-1][1][:2] == UNKNOWN_TO_IT):
+        code, ours = code or 1002, ours[:-1]
+    return (ours, code) == (theirs, their_code)
 
 
 @given(damaged())

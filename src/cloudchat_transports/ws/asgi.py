@@ -73,17 +73,17 @@ class AsgiWebSockets:
     async def serve(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
         """Serve one WebSocket; `path` is what follows the place where the application is mounted."""
         await receive()  # websocket.connect
+        wanted: FeedRequest | RefusedError
         try:
             wanted = self._admit(scope, path)
         except RefusedError as error:
-            await _reject(scope, send, error)
-            return
-        offered = scope.get("subprotocols", ())
-        chosen = PROTOCOL if PROTOCOL in offered else None
+            wanted = error
         try:
-            await send({"type": "websocket.accept", "subprotocol": chosen})
-        except Exception:  # noqa: BLE001 - whatever the server raises for a client that is gone
+            await _answer(scope, send, wanted)
+        except Exception:  # noqa: BLE001 - whatever the server raises for a client that is gone, or did not wait
             _log.debug("a WebSocket was gone before it was open", exc_info=True)
+            return
+        if isinstance(wanted, RefusedError):
             return
         address = (scope.get("client") or ("",))[0]
         feed = feed_name()
@@ -120,6 +120,15 @@ class AsgiWebSockets:
         if self._over:
             raise RefusedError(Code.UNAVAILABLE, "the server restarts")
         return feed_request(parse_query(scope.get("query_string", b"").decode("latin-1")))
+
+
+async def _answer(scope: Scope, send: Send, wanted: FeedRequest | RefusedError) -> None:
+    """Answer the handshake."""
+    if isinstance(wanted, RefusedError):
+        await _reject(scope, send, wanted)
+    else:
+        chosen = PROTOCOL if PROTOCOL in scope.get("subprotocols", ()) else None
+        await send({"type": "websocket.accept", "subprotocol": chosen})
 
 
 async def _reject(scope: Scope, send: Send, error: RefusedError) -> None:
