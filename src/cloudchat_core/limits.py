@@ -109,6 +109,9 @@ class Limits:
     feeds_per_token: int = _limit(
         8, "feeds", "tabs and devices of one person", "HTTP/1.1 browsers: 6 connections"
     )
+    tokens_per_feed: int = _limit(
+        256, "tokens", "tabs of one browser that share a feed", "HTTP/2: 100 streams a connection"
+    )
     direct: int = _limit(1_048_576, "bytes", "answers that a client does not read", "")
     stalled: float = _limit(
         60, "seconds", "a reader that takes nothing is ended", "nginx send_timeout 60 s"

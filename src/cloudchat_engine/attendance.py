@@ -24,6 +24,9 @@ class _OpenFeed:
         self.scopes: tuple[str, ...] = ()
         self.away: tuple[str, ...] = ()
 
+    def has_room(self, scope: str, most: int) -> bool:
+        return len(self.scopes) < most or scope in self.scopes
+
     def serve(self, scope: str) -> None:
         if scope not in self.scopes:
             self.scopes += (scope,)
@@ -36,10 +39,14 @@ class Attendance:
     """The open feeds of one node, and what follows for presence."""
 
     def __init__(
-        self, presence: Presence, now: Callable[[], int], arm: Callable[[int | None], None]
+        self,
+        presence: Presence,
+        now: Callable[[], int],
+        arm: Callable[[int | None], None],
+        tokens: int,
     ) -> None:
-        """`arm` asks the node to look at `due` at a moment (ms since the epoch)."""
-        self._presence, self._now, self._arm = presence, now, arm
+        """`arm` asks the node to look at `due` at a moment (ms since the epoch); a feed serves up to `tokens`."""
+        self._presence, self._now, self._arm, self._tokens = presence, now, arm, tokens
         self._feeds: dict[str, _OpenFeed] = {}
 
     def open(self, feed: str, end: Callable[[int], None], scopes: Iterable[str]) -> None:
@@ -110,7 +117,7 @@ class Attendance:
 
     def _attach(self, scope: str, feed: str) -> None:
         known = self._feeds.get(feed)
-        if known is None:
+        if known is None or not known.has_room(scope, self._tokens):
             self.hold(scope, JOIN_HOLD)
             return
         known.serve(scope)

@@ -81,7 +81,9 @@ class Node:
         self._time = LogTime(clock, timer)
         self._probing = False
         self._presence = Presence(round(grace * SECOND), self.limits.feeds_per_token)
-        self._attendance = Attendance(self._presence, self.now, self._arm)
+        self._attendance = Attendance(
+            self._presence, self.now, self._arm, self.limits.tokens_per_feed
+        )
         self._upkeep = Upkeep(log, keep or Retention(), self.limits.snapshot_every)
         self._replica = Replica(
             log,

@@ -137,7 +137,11 @@ class Request:
 
         One that is malformed, or that no `join` or `say` has introduced yet, is `token_invalid`.
         """
-        scopes = [token_hash(token) for token in self.header_list("cloudchat-token")]
+        tokens = self.header_list("cloudchat-token")
+        if len(tokens) > self._limits.tokens_per_feed:
+            detail = f"a feed serves up to {self._limits.tokens_per_feed} tokens"
+            raise ProblemError(Code.BAD_REQUEST, detail)
+        scopes = [token_hash(token) for token in tokens]
         known = [scope for scope in scopes if scope is not None and state.knows_token(scope)]
         if len(known) < len(scopes):
             detail = (

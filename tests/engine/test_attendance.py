@@ -210,6 +210,20 @@ async def test_a_feed_may_serve_several_participations() -> None:
         await until(node, lambda: not here(node))
 
 
+async def test_a_join_that_names_a_feed_without_room_counts_as_one_without_a_feed() -> None:
+    world = World()
+    async with world.running(limits=Limits(tokens_per_feed=1)) as node:
+        Feeds(node).open("tabs")
+        await ok(node, Join("a", "Ann", feed="tabs"))
+        await ok(node, Join("b", "Bob", feed="tabs"), BOB)
+        await ok(node, Join("c", "Anna", feed="tabs"))
+        world.clock.advance(HELD - 0.001)
+        await quiet(node)
+        assert here(node) == ["Bob", "Anna"]
+        world.clock.advance(0.001)
+        await until(node, lambda: here(node) == ["Anna"])
+
+
 async def test_a_join_without_a_feed_counts_as_one_for_a_while() -> None:
     world = World()
     async with world.running() as node:

@@ -231,6 +231,15 @@ async def test_one_poll_serves_several_participations(web: Site) -> None:
     assert len(web.node.state.participants) == 2
 
 
+async def test_a_poll_that_names_more_tokens_than_a_feed_serves_is_refused(web: Site) -> None:
+    await web.command("join", ALEXANDRA, nickname="Alexandra")
+    most = web.node.limits.tokens_per_feed
+    tokens = ",".join([ALEXANDRA] * most)
+    assert (await web.get("/v1/poll?wait=0", cloudchat_token=tokens)).status_code == 200
+    refused = await web.get("/v1/poll?wait=0", cloudchat_token=f"{tokens},{ALEXANDRA}")
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_request")
+
+
 @pytest.mark.parametrize("token", ["short", "x" * 129, "never-seen-before-by-us-1"])
 async def test_a_token_that_is_malformed_or_unknown_is_refused(web: Site, token: str) -> None:
     response = await web.get("/v1/poll", cloudchat_token=token)
