@@ -75,10 +75,8 @@ def read(files: Collection[Path], known: Callable[[], Mapping[str, Collection[st
             problems.append(f"{path}: this is no TOML: {error}")
         except (OSError, UnicodeError) as error:
             problems.append(f"{path}: it cannot be read: {getattr(error, 'strerror', error)}")
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # numbers of thousands of digits, towers of brackets
+        except (ValueError, RecursionError) as error:
+            # Numbers of thousands of digits, towers of brackets.
             problems.append(f"{path}: this is no TOML that makes sense here: {error}")
         else:
             for place, each in _values(path, text, table, known(), problems).items():

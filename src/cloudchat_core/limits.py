@@ -129,7 +129,7 @@ class Limits:
         0,
         "full rates",
         "what all tokens of an address may use together, in rates of commands of one; 0: any, as above",
-        "Slack and Discord limit an application, not an address",
+        "nginx limit_req: none unless told",
     )
     requests_per_second: float = _limit(
         200, "per second and address", "a page load and its polls", ""
