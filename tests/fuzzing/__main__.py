@@ -53,8 +53,7 @@ def fuzz(name: str, seconds: int) -> bool:
         )
         found = [_kept(name, path) for path in artifacts.iterdir()]
         if found:
-            for path in found:
-                print(f"{name}: {path}")
+            print(f"{name}: {', '.join(map(str, found))}")
             _explain(target.check, found[0].read_bytes())
             return False
         if ran.returncode:
@@ -74,7 +73,8 @@ def _kept(name: str, found: Path) -> Path:
     """Copy what the fuzzer found into the corpus."""
     place = CORPUS / name
     place.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copy(found, place / f"found-{found.name.rpartition('-')[2][:12]}"))
+    kind, _, digest = found.name.partition("-")  # crash, timeout, oom
+    return Path(shutil.copy(found, place / f"found-{kind}-{digest[:12]}"))
 
 
 def _explain(check: Callable[[bytes], None], data: bytes) -> None:

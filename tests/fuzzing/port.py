@@ -49,7 +49,8 @@ async def _visit(data: bytes) -> None:
             _, few = pieces(data)
             for parts in ([data], few):
                 _check(await _ask(listener.port, parts))
-            assert (await _ask(listener.port, [_HEALTHY])).startswith(b"HTTP/1.1 200 ")
+            others = await _ask(listener.port, [_HEALTHY], PATIENCE)
+            assert others.startswith(b"HTTP/1.1 200 ")
             while listener.connections:
                 await trio.lowlevel.checkpoint()
 
@@ -65,8 +66,8 @@ class _Bugs(logging.Handler):
         self.said.append(self.format(record))
 
 
-async def _ask(port: int, parts: list[bytes]) -> bytes:
-    """Send something in these parts and nothing more; what comes back until the end."""
+async def _ask(port: int, parts: list[bytes], enough: float = ENOUGH) -> bytes:
+    """Send something in these parts and nothing more; what comes back until the end, or `enough` seconds of silence."""
     with closing(socket.create_connection(("127.0.0.1", port))) as sock:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         answer = b""
@@ -76,7 +77,7 @@ async def _ask(port: int, parts: list[bytes]) -> bytes:
             while more != b"":
                 more = b""
                 # A stream behind which something else was asked for goes on: its client may still be reading.
-                with suppress(trio.BrokenResourceError), trio.move_on_after(ENOUGH):
+                with suppress(trio.BrokenResourceError), trio.move_on_after(enough):
                     more = await stream.receive_some()
                 answer += more
             nursery.cancel_scope.cancel()
