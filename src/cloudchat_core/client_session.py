@@ -9,6 +9,9 @@ unanswered is sent again, in order, before anything new, and happens no second t
 does not: what was sent is *uncertain*, and given up instead of being done twice. A `join` gets a new id on each
 connection: a remembered answer to an old one would not bring back a participant who has left meanwhile.
 
+A client that stood still for longer than its grace (a laptop that slept) may find its connection as it was, and its
+participation gone: from its own `left`, or because what it says is `not_joined`. It joins again, and says it then.
+
 A session without a token is anonymous: it has no `join`, and its ids are UUIDs, which the server remembers for a day.
 """
 
@@ -19,10 +22,10 @@ import msgspec
 from msgspec import UNSET
 
 from cloudchat_core.codec import decode_json, encode
-from cloudchat_core.commands import ClientCommand, Join
+from cloudchat_core.commands import ClientCommand, Join, Leave
 from cloudchat_core.cursor import parse_cursor
 from cloudchat_core.errors import Code, LocalProtocolError, RefusedError, RemoteProtocolError
-from cloudchat_core.events import AnyInstanceEvent, Event, Message, PublicEvent
+from cloudchat_core.events import AnyInstanceEvent, Event, Left, Message, PublicEvent
 from cloudchat_core.fields import CursorText
 from cloudchat_core.frames import (
     Ack,
@@ -90,6 +93,13 @@ def may_return(close_code: int) -> bool:
     return not 4500 <= close_code <= 4999
 
 
+def _is_at(cursor: str, known: str) -> bool:
+    """Tell whether `cursor` is not after `known`, as far as both are cursors."""
+    mine, theirs = parse_cursor(known), parse_cursor(cursor)
+    # Offsets go on across epochs; a log that lost some says so by a snapshot, which sets the cursor anew.
+    return mine is not None and theirs is not None and theirs[1] <= mine[1]
+
+
 class Answered(msgspec.Struct, frozen=True):
     """A command has its answer."""
 
@@ -128,7 +138,8 @@ class ClientSession:
         self.retry_after: float | None = None
         self.limits = WireLimits(_LIMITS.text, _LIMITS.nickname, _LIMITS.frame, _LIMITS.unanswered)
         self._new_id, self._token = new_id, token
-        self._used = False
+        self._takes_part = self._used = False
+        self._entered = ""
         self._open = False
         self._join: Join | None = None
         self._unanswered: dict[str, tuple[ClientCommand, bytes]] = {}
@@ -160,9 +171,7 @@ class ClientSession:
         """Tell whether a frame says what is known: feeds overlap while a session moves from one to another."""
         if not isinstance(frame, (Event, Heartbeat)):
             return False
-        mine, theirs = parse_cursor(self.cursor), parse_cursor(frame.cursor)
-        # Offsets go on across epochs; a log that lost some says so by a snapshot, which sets the cursor anew.
-        return mine is not None and theirs is not None and theirs[1] <= mine[1]
+        return _is_at(frame.cursor, self.cursor)
 
     def opened(self) -> None:
         """A connection is open, and nothing was said on it yet."""
@@ -181,16 +190,20 @@ class ClientSession:
         """Take part as `nickname`, on this connection and on those after it; the answer is that of a `Join`."""
         if not self._token:
             raise LocalProtocolError("a session without a token cannot join")
+        self._takes_part = True
         self._prepare(nickname)
 
     def submit(self, command: ClientCommand) -> None:
         """Have `command` sent, again and again until it is answered.
 
-        Raises `LocalProtocolError` where its id is in use, it is larger than a frame may be, or the session is `full`.
+        Raises `LocalProtocolError` where its id is in use, it is larger than a frame may be, the session is `full`, or
+        it has a token and nobody has asked it to `join`: only then the token is told, and commands are its own.
         """
         data = encode(command)
         if isinstance(command, Join):
             raise LocalProtocolError("a join is made by `join`")
+        if self._token and not (self.joined or self._takes_part):
+            raise LocalProtocolError("a session with a token joins before it says anything")
         if command.id in self._unanswered:
             raise LocalProtocolError(f"the command id {command.id!r} is unanswered")
         if len(data) > self.limits.frame:
@@ -228,6 +241,8 @@ class ClientSession:
                 return self._answer(frame)
             case Event() | Heartbeat():
                 self.cursor = frame.cursor
+                if isinstance(frame, Left) and self._is_own(frame):
+                    self._join_again()
             case Snapshot():
                 # A part that is not the last moves nothing: a connection that ends here begins again before it.
                 if not frame.more:
@@ -243,14 +258,31 @@ class ClientSession:
     def _prepare(self, nickname: str) -> None:
         self._join = Join(self._new_id(), nickname, self._token)
 
+    def _is_own(self, left: Left) -> bool:
+        """Tell whether this participation was given up since it joined, and not by itself."""
+        own = self.joined and left.nickname == self.nickname and left.reason == "disconnected"
+        return own and not _is_at(left.cursor, self._entered)
+
+    def _join_again(self) -> None:
+        self.joined = False
+        if self._join is None:
+            self._prepare(self.nickname)
+
     def _answer(self, reply: Reply) -> list[Outcome]:
         if self._join is not None and reply.id == self._join.id:
             return self._enter(self._join, reply)
         if reply.id not in self._unanswered:
             return []
         command, _ = self._unanswered[reply.id]
-        if isinstance(reply, Refusal) and reply.code == Code.UNAVAILABLE:
+        code = reply.code if isinstance(reply, Refusal) else None
+        if code == Code.UNAVAILABLE:
             self._later.add(command.id)
+            return []
+        if isinstance(command, Leave) and code in {None, Code.NOT_JOINED}:
+            self.nickname, self._takes_part = "", False
+        elif code == Code.NOT_JOINED and self.nickname:
+            self._sent.discard(command.id)
+            self._join_again()
             return []
         self._forget(command.id)
         return [Answered(command, reply)]
@@ -268,7 +300,7 @@ class ClientSession:
                 self.nickname = ""
             return [Answered(join, reply)]
         self._join = None
-        self.joined = True
+        self.joined, self._entered = True, reply.cursor
         if reply.nickname is not UNSET:
             self.nickname = reply.nickname
         lost: list[Outcome] = []

@@ -186,7 +186,8 @@ class Client:
 
         `transport` says which one to use to an URL: `ws`, `sse`, `poll`, or `auto`: the first of these that works, and
         a better one as soon as it does.
-        `token` is the participation's secret (22 to 128 of `A-Za-z0-9_-`; made up where a nickname is given without),
+        `token` is the participation's secret (22 to 128 of `A-Za-z0-9_-`; made up where a nickname is given without; a
+        client with a token and without a nickname executes nothing until `join`: `LocalProtocolError`),
         `after` the cursor to begin at (empty: with a snapshot), `topics` what is followed (empty: all). `headers` go
         with each connection. A `patient` client is entered at once, and keeps trying when the first connection fails.
         On a lesser transport than the best, a better one is tried after `climb` seconds, then ever less often.
@@ -376,6 +377,8 @@ class Client:
         self._room.ring()
 
     def _tell(self, item: Item) -> None:
+        if isinstance(item, Disconnected) and self._items and isinstance(self._items[-1], Disconnected):
+            self._items.pop()  # of many attempts that failed, the last one says it all
         self._items.append(item)
         self._news.ring()
 

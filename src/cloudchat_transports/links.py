@@ -131,10 +131,14 @@ class Links:
         """
         attempt = 0
         while True:
+            # Who takes nothing that is there already needs no new connection to bring more.
+            await self._room()
             asked = None
             self._down = anyio.Event()
             try:
                 await self._open(tasks)
+            except ConnectionEndedError as error:
+                return error
             except (UnreachableError, RejectedError) as error:
                 final = isinstance(error, RejectedError) and error.final
                 if final or not (patient or self._welcomed):
@@ -187,7 +191,7 @@ class Links:
                     return
                 try:
                     await tasks.start(self._hold, level, tasks, link)
-                except (UnreachableError, RejectedError):
+                except (UnreachableError, RejectedError, ConnectionEndedError):
                     continue
                 return
 
@@ -212,7 +216,7 @@ class Links:
                     if old is not None and self._link is not old:
                         # It was lost meanwhile, and `run` sees to that: two at once would undo each other.
                         raise UnreachableError("the link that was to be replaced is gone")
-                except UnreachableError as error:
+                except (UnreachableError, ConnectionEndedError) as error:
                     # Not raised through the connection, whose task group would make a group of it.
                     failure = error
                 else:
@@ -242,7 +246,6 @@ class Links:
         self._session.opened()
 
     async def _serve(self, link: _Link, connection: Connection, greeting: Welcome) -> None:
-        joined = None
         try:
             with link.serving:
                 self._hand_on(greeting)
@@ -260,7 +263,8 @@ class Links:
                     await connection.close(GOING_AWAY)
         except BaseException:
             with anyio.CancelScope(shield=True), anyio.move_on_after(PARTING):
-                await connection.close(self.parting if joined is None else GOING_AWAY)
+                # Also where another link took over: whichever ends last is how the participation ends.
+                await connection.close(self.parting)
             raise
 
     async def _send(self, link: _Link, connection: Connection) -> None:
@@ -307,7 +311,10 @@ class Links:
 
 
 async def _greeting(connection: Connection) -> Welcome:
-    """Return the first frame of a feed; raises `UnreachableError` where it does not come, or is another one."""
+    """Return the first frame of a feed; raises `UnreachableError` where it does not come, or is another one.
+
+    Raises `ConnectionEndedError` where the server says "do not come back" instead.
+    """
     data = None
     with anyio.move_on_after(GREETING) as waiting:
         data = await connection.receive()
@@ -316,6 +323,8 @@ async def _greeting(connection: Connection) -> Welcome:
             "the server does not say welcome: something in between holds it back"
         )
     if data is None:
+        if not may_return(connection.close_code):
+            raise ConnectionEndedError(connection.close_code)
         raise UnreachableError(
             _ENDS.get(connection.close_code, f"the server ended it ({connection.close_code})")
         )

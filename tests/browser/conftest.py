@@ -10,7 +10,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.chromium import FLAGS, program
 from tests.browser.person import People
-from tests.browser.proxy import Proxy
+from tests.faults.proxy import Proxy
 from tests.browser.site import Site
 
 if TYPE_CHECKING:

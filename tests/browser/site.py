@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import signal
-import socket
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from tests.cli.program import PATIENCE, Server
+from tests.faults.harness import free_port
 from tests.specs.generated import CONTRACT
 
 if TYPE_CHECKING:
@@ -112,20 +111,3 @@ class Site:
             for event in self.events()
             if event["type"] in {"joined", "left"}
         ]
-
-
-def free_port() -> int:
-    """Return a port that no outgoing connection is given.
-
-    Between two lives of a server its pages call at a port where nobody listens. Were that one of the ports that the
-    system gives to callers, a call could be connected to itself, and the server could not come back.
-    """
-    for port in random.sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("there is no free port")

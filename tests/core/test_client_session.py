@@ -19,9 +19,9 @@ from cloudchat_core.client_session import (
     may_return,
 )
 from cloudchat_core.codec import encode
-from cloudchat_core.commands import Join, Ping, Say
+from cloudchat_core.commands import Join, Leave, Ping, Say
 from cloudchat_core.errors import Code, LocalProtocolError, RemoteProtocolError
-from cloudchat_core.events import Joined, Message
+from cloudchat_core.events import Joined, Left, Message
 from cloudchat_core.frames import Ack, Closing, Gap, Heartbeat, Refusal, Welcome, WireLimits
 
 TOKEN = "t" * 22
@@ -99,6 +99,79 @@ def test_what_is_unanswered_is_sent_again_in_order_before_anything_new() -> None
     assert said(session) == []
     joined(resumed=True, session=session)
     assert said(session) == ["say:c1", "say:c3", "say:c4"]
+
+
+def test_who_was_given_up_without_noticing_joins_again_and_says_it_then() -> None:
+    session = joined()
+    for name in ("c1", "c2"):
+        session.submit(Say(name, "x"))
+    assert said(session) == ["say:c1", "say:c2"]
+    for name in ("c1", "c2"):
+        assert session.receive(Refusal(name, Code.NOT_JOINED, "join first")) == []
+    assert said(session) == ["join:j3"]
+    session.receive(Ack("j3", "e-5", nickname="Ann", resumed=True))
+    assert said(session) == ["say:c1", "say:c2"]
+    assert len(session.receive(Ack("c1", "e-6"))) == 1
+
+
+def test_who_sees_that_it_was_given_up_joins_again() -> None:
+    session = joined()
+    session.receive(Left("e-2", AT, "Ann", "disconnected"))
+    session.receive(Left("e-3", AT, "Ann", "disconnected"))
+    assert said(session) == ["join:j3"]
+    session.submit(Say("c1", "x"))
+    assert said(session) == []
+    session.receive(Refusal("j3", Code.NICKNAME_TAKEN, "taken"))
+    assert session.nickname == ""
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        Left("e-2", AT, "Ben", "disconnected"),  # somebody else
+        Left("e-2", AT, "Ann", "left"),  # because somebody said so
+        Left("e-1", AT, "Ann", "disconnected"),  # before it came back
+    ],
+)
+def test_of_no_other_departure_anything_follows(left: Left) -> None:
+    session = joined()
+    session.receive(left)
+    assert session.joined
+    assert said(session) == []
+
+
+def test_who_was_given_up_while_another_nickname_is_asked_for_goes_on_with_that() -> None:
+    session = joined()
+    session.join("Anna")
+    session.receive(Left("e-2", AT, "Ann", "disconnected"))
+    assert said(session) == ["join:j3"]
+
+
+@pytest.mark.parametrize(
+    "answer", [Ack("c1", "e-2"), Refusal("c1", Code.NOT_JOINED, "you have left already")]
+)
+def test_who_has_left_is_told_that_it_has_not_joined(answer: Ack | Refusal) -> None:
+    session = joined()
+    session.submit(Leave("c1"))
+    assert said(session) == ["leave:c1"]
+    assert session.receive(answer) == [Answered(Leave("c1"), answer)]
+    session.submit(Say("c2", "x"))
+    assert said(session) == ["say:c2"]
+    refusal = Refusal("c2", Code.NOT_JOINED, "join first")
+    assert session.receive(refusal) == [Answered(Say("c2", "x"), refusal)]
+    session.closed()
+    session.opened()
+    assert said(session) == []
+    session.join("Ann")
+    assert said(session) == ["join:j3"]
+
+
+def test_a_session_with_a_token_says_nothing_before_it_is_asked_to_join() -> None:
+    session = make()
+    with pytest.raises(LocalProtocolError, match="joins before"):
+        session.submit(Say("c1", "x"))
+    session.join("Ann")
+    session.submit(Say("c1", "x"))
 
 
 def test_each_connection_has_a_join_of_its_own() -> None:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import random
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections import Counter
+import time
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -25,6 +27,7 @@ from cloudchat_core.events import Record
 from cloudchat_core.workspace import Workspace, evolve
 from cloudchat_engine.logs import SqliteLog
 from cloudchat_engine.replay import replay
+from tests.faults.accounts import Account, Tally, cursors_of, tally
 from tests.specs.generated import CONTRACT
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +48,7 @@ def needs(*command: str) -> None:
 
 
 def serve_command(path: Path, *options: str, synced: bool = True) -> list[str]:
-    """Return the command line of a server over the log at `path`."""
+    """Return the command line of a server over the log at `path`; later `options` win."""
     synced_main = ("-c", "from cloudchat_cli import main; main()")
     return [
         sys.executable,
@@ -55,14 +58,42 @@ def serve_command(path: Path, *options: str, synced: bool = True) -> list[str]:
     ]
 
 
+def free_port() -> int:
+    """Return a port that no outgoing connection is given.
+
+    Between two lives of a server its clients call at a port where nobody listens. Were that one of the ports that the
+    system gives to callers, a call could be connected to itself, and the server could not come back.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("there is no free port")
+
+
 class Server:
     """A server process. `url` is where it serves."""
 
-    def __init__(self, command: Sequence[str], *, errors: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        errors: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start it and wait until it serves; what it says on standard error goes to `errors`."""
         with (errors or Path(os.devnull)).open("ab") as file:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=file, text=True
+                command,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                env={**os.environ, **(environment or {})},
             )
         assert self.process.stdout is not None
         words = self.process.stdout.readline().split()
@@ -70,6 +101,16 @@ class Server:
         if not self.url:
             self.end(signal.SIGKILL)
             raise AssertionError("the server did not start")
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
+    def memory(self) -> int:
+        """Return how many bytes of memory it holds."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
     def end(self, how: signal.Signals) -> int:
         """Send a signal and return the exit code."""
@@ -83,6 +124,10 @@ class Server:
         status, body = self.ask(path)
         assert status == 200, body
         return json.loads(body)
+
+    def present(self) -> set[str]:
+        """Return who takes part."""
+        return {one["nickname"] for one in self.get("/v1/participants")}
 
     def ask(self, path: str) -> tuple[int, bytes]:
         """Return status and body of a GET."""
@@ -114,6 +159,14 @@ def hear(socket: ClientConnection) -> dict[str, Any]:
     frame: dict[str, Any] = json.loads(socket.recv(PATIENCE))
     CONTRACT.frame("ws", frame)
     return frame
+
+
+def settled(server: Server) -> None:
+    """Wait until every operation has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while not all(operation["done"] for operation in server.get("/v1/operations")):
+        assert time.monotonic() < deadline, "an operation does not end"
+        time.sleep(0.05)  # the server works meanwhile
 
 
 def answer(socket: ClientConnection, command: Mapping[str, object]) -> dict[str, Any]:
@@ -229,16 +282,13 @@ def records_of(path: Path) -> list[Record]:
     return anyio.run(read)
 
 
+def tally_of(records: Sequence[Record], publishers: Sequence[Publisher]) -> Tally:
+    """Hold what `publishers` were told against the log."""
+    return tally(records, [Account(p.name, p.scope, cursors_of(p.acked)) for p in publishers])
+
+
 def check(records: Sequence[Record], publishers: Sequence[Publisher]) -> int:
     """See that the log is dense and has every acknowledged command once, where its answer says; return how many."""
-    assert [record.offset for record in records] == list(range(1, len(records) + 1))
-    kept = [(record, record.private.memory) for record in records if record.private.memory]
-    times = Counter((memory.scope, memory.id) for _, memory in kept)
-    assert not [key for key, count in times.items() if count > 1], "a command happened twice"
-    cursors = {(memory.scope, memory.id): record.event.cursor for record, memory in kept}
-    acked = 0
-    for publisher in publishers:
-        for key, ack in publisher.acked.items():
-            assert cursors.get((publisher.scope, key)) == ack["cursor"], f"{key} is not there"
-            acked += 1
-    return acked
+    found = tally_of(records, publishers)
+    assert found.lost == found.doubled == 0, found
+    return found.acknowledged

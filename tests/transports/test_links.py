@@ -17,7 +17,9 @@ from trio.testing import MockClock
 
 from cloudchat_core.client_session import ClientSession, Uncertain, decode_frame
 from cloudchat_core.clock import SystemClock
+from cloudchat_core.codec import encode
 from cloudchat_core.events import TOPICS, Event, Left, Message
+from cloudchat_core.frames import Welcome, WireLimits
 from cloudchat_core.limits import Limits
 from cloudchat_core.mirror import Mirror
 from cloudchat_engine.logs.memory import MemoryLog
@@ -25,10 +27,17 @@ from cloudchat_engine.node import Node
 from cloudchat_engine.providers.simulated import SimulatedProvider
 from cloudchat_engine.timers import SystemTimer
 from cloudchat_transports.access import Access
-from cloudchat_transports.client import Client, Disconnected, NicknameLost
+from cloudchat_transports.client import (
+    BACKLOG,
+    Client,
+    ConnectionEndedError,
+    Disconnected,
+    Item,
+    NicknameLost,
+)
 from cloudchat_transports.client_transport import UnreachableError
 from cloudchat_transports.http import HttpApp
-from cloudchat_transports.links import Links
+from cloudchat_transports.links import LONGEST_WAIT, Links
 from cloudchat_transports.poll.client import PollTransport
 from cloudchat_transports.sse.client import SseTransport
 from cloudchat_transports.ws.client import WebSocketTransport
@@ -541,8 +550,12 @@ async def test_a_better_link_that_comes_when_the_old_one_is_lost_does_not_cross_
                 assert mover.transport == "Again"
 
 
-async def test_a_stream_that_ends_before_it_has_begun_is_told_as_what_it_is() -> None:
+async def test_a_stream_that_says_no_content_is_not_asked_again() -> None:
+    asked = 0
+
     async def answer(stream: trio.SocketStream) -> None:
+        nonlocal asked
+        asked += 1
         await stream.receive_some()
         await stream.send_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
         await stream.aclose()
@@ -550,6 +563,130 @@ async def test_a_stream_that_ends_before_it_has_begun_is_told_as_what_it_is() ->
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, answer, 0)
         url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-        with pytest.raises(UnreachableError):
-            await Client(url, transport="sse").__aenter__()
+        with trio.fail_after(10):
+            async with Client(url, transport="sse", patient=True) as client:
+                with pytest.raises(ConnectionEndedError):
+                    await anext(client)
         nursery.cancel_scope.cancel()
+    assert asked == 1
+
+
+class Mute(Gate):
+    """A gate behind which nothing that is said gets through; `welcomed` tells that somebody was let in."""
+
+    def __init__(self, inner: Transport) -> None:
+        super().__init__(inner)
+        self.open = False
+        self.welcomed = trio.Event()
+
+    @asynccontextmanager
+    async def connect(self, after: str, topics: Sequence[str]) -> AsyncIterator[Connection]:
+        async with super().connect(after, topics) as inner:
+            yield _Muted(inner, self.welcomed)
+
+
+class _Muted(_Cuttable):
+    def __init__(self, inner: Connection, welcomed: trio.Event) -> None:
+        super().__init__(inner)
+        self._welcomed = welcomed
+
+    async def send(self, frame: bytes) -> None:
+        self._welcomed.set()
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("old", [WebSocketTransport, SseTransport, PollTransport])
+async def test_who_leaves_in_the_middle_of_a_move_has_left(
+    old: Callable[[str], Transport],
+) -> None:
+    async with world() as (_, url), Client(url, transport="ws") as watcher:
+        mute = Mute(WebSocketTransport(url))
+        with trio.fail_after(10):
+            async with Client(
+                [mute, old(url)], nickname="Alexandra", climb=0.1, jitter=lambda: -0.95
+            ):
+                mute.open = True
+                # What is said there now is a join that is never answered.
+                await mute.welcomed.wait()
+            async for item in watcher:
+                if isinstance(item, Left):
+                    assert item.reason == "left"
+                    break
+
+
+@pytest.mark.parametrize(
+    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0)}), id="trio")]
+)
+async def test_of_many_attempts_that_failed_unheard_the_last_one_is_told() -> None:
+    gate = Gate(PollTransport("http://127.0.0.1:9"))
+    gate.open = False
+    async with Client(gate, patient=True, jitter=lambda: 1.0) as client:
+        await trio.sleep(1_000)
+        before = trio.current_time()
+        first, second = await anext(client), await anext(client)
+        assert isinstance(first, Disconnected)
+        assert first.retry_in == LONGEST_WAIT
+        assert isinstance(second, Disconnected)
+        assert trio.current_time() > before
+
+
+class Wordy:
+    """A transport whose connections say `count` things, and end."""
+
+    def __init__(self, count: int) -> None:
+        self.opened, self._count = 0, count
+
+    @asynccontextmanager
+    async def connect(self, after: str, topics: Sequence[str]) -> AsyncIterator[Connection]:
+        await trio.lowlevel.checkpoint()
+        offset = int(after.rpartition("-")[2] or 0)
+        self.opened += 1
+        yield _Words([_WELCOME, *(_said(offset + n) for n in range(1, self._count + 1))])
+
+
+class _Words:
+    close_code = 1006
+
+    def __init__(self, frames: list[Frame]) -> None:
+        self._frames = frames
+
+    async def receive(self) -> str | None:
+        await trio.lowlevel.checkpoint()
+        return encode(self._frames.pop(0)).decode() if self._frames else None
+
+    async def send(self, frame: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def close(self, code: int) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+_AT = "2026-11-23T10:00:00.000Z"
+_WELCOME = Welcome("cloudchat.v1", "feed", "e-0", _AT, 15, WireLimits(4096, 32, 65_536, 100))
+
+
+def _said(offset: int) -> Frame:
+    return Message(f"e-{offset}", _AT, "Bert", "on and on", "c1")
+
+
+@pytest.mark.parametrize(
+    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0)}), id="trio")]
+)
+async def test_who_is_not_listened_to_does_not_come_back_for_more() -> None:
+    wordy = Wordy(count=10)
+    async with Client(wordy, patient=True, jitter=lambda: 1.0) as client:
+        await trio.sleep(10_000)
+        opened = wordy.opened
+        assert opened < BACKLOG
+        await trio.sleep(10_000)
+        assert wordy.opened == opened
+        said = [item async for item in _first(client, BACKLOG)]
+        await trio.sleep(10_000)
+        assert wordy.opened > opened
+    offsets = [int(item.cursor.rpartition("-")[2]) for item in said if isinstance(item, Message)]
+    assert offsets == list(range(1, len(offsets) + 1))
+
+
+async def _first(client: Client, count: int) -> AsyncIterator[Item]:
+    for _ in range(count):
+        yield await anext(client)
