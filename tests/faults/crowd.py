@@ -192,6 +192,11 @@ class Crowd:
         with self.expecting(what, more):
             pass
 
+    def times(self, what: str) -> int:
+        """Return how often `what` has happened so far, to all of them together."""
+        with self._news:
+            return sum(self._said[f"{what} {name}"] for name in self.names)
+
     @contextmanager
     def expecting(self, what: str, more: int = 1) -> Iterator[None]:
         """Wait until `what` has happened to each of them `more` times since the body began."""

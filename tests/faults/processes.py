@@ -24,6 +24,7 @@ FAKED: Final = {
     "FAKETIME_NO_CACHE": "1",
     # A clock that is set moves the time of day, not the time since boot.
     "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    "FAKETIME_FORCE_MONOTONIC_FIX": "0",
 }
 
 

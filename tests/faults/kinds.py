@@ -1,0 +1,47 @@
+"""All kinds of faults by name, and how many rounds of each show something in little time.
+
+A kind is a function of a number of rounds and a seed that makes things go wrong, holds what clients were told against
+the log (`accounts.py`), and returns what it came to. Its docstring says, in a sentence, what goes wrong. To add one,
+write the function and name it here.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from tests.faults import hostile, network, processes, resources, stampede
+from tests.faults.accounts import Result
+
+
+class Kind(NamedTuple):
+    """`run(rounds, seed)`; `quick` rounds are enough for a test, `usual` ones for the table."""
+
+    run: Callable[[int, int], Result]
+    quick: int
+    usual: int
+
+    @property
+    def what(self) -> str:
+        """Say what goes wrong."""
+        return (self.run.__doc__ or "").partition("\n")[0].removesuffix(".")
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "kill": Kind(processes.kill, 8, 20),
+    "crash": Kind(processes.crash, 2, 10),
+    "terminate": Kind(processes.terminate, 1, 5),
+    "restart": Kind(stampede.restart, 1, 2),
+    "stop-server": Kind(processes.stop_server, 2, 10),
+    "stop-clients": Kind(processes.stop_clients, 1, 4),
+    "clock": Kind(processes.clock, 2, 10),
+    "cut": Kind(network.cut, 2, 20),
+    "stall": Kind(network.stall, 2, 10),
+    "delay": Kind(network.delay, 1, 10),
+    "drip": Kind(network.drip, 1, 10),
+    "half-close": Kind(network.half_close, 2, 20),
+    "descriptors": Kind(resources.descriptors, 1, 10),
+    "churn": Kind(resources.churn, 1, 10),
+    "half-open": Kind(resources.half_open, 1, 10),
+    "slow": Kind(hostile.slow, 1, 5),
+    "flood": Kind(hostile.flood, 1, 10),
+    "oversized": Kind(hostile.oversized, 1, 10),
+}
