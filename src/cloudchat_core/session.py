@@ -80,6 +80,11 @@ class Session:
         return self._scope
 
     @property
+    def unanswered(self) -> int:
+        """How many of its commands were submitted and have no answer yet."""
+        return self._unanswered
+
+    @property
     def joined(self) -> bool:
         """Whether a `join` of this session was acknowledged."""
         return self._joined

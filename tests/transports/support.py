@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from wsproto.events import Event
 
-    from cloudchat_engine.ports import Retention
+    from cloudchat_engine.ports import Log, Retention
 
 TOKEN = "alexandras-own-token-1"
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
@@ -69,13 +69,14 @@ async def serving(
     app: Any = hello,
     send_buffer: int = 0,
     keep: Retention | None = None,
+    log: Log | None = None,
     patience: float = 30,
 ) -> AsyncIterator[Server]:
     """A server that listens; the node's clock stands still. A test that hangs is ended after `patience` seconds."""
     clock, ids = ManualClock(), count()
     timer = ManualTimer(clock)
     node = Node(
-        MemoryLog(),
+        log or MemoryLog(),
         SimulatedProvider(timer, 20),
         clock=clock,
         timer=timer,

@@ -170,6 +170,24 @@ async def test_a_planned_restart_says_when_to_come_back_and_closes_with_1012(pla
         assert await server.visit(script) == 1012
 
 
+async def test_a_restart_answers_first_what_it_has_taken(place: Place) -> None:
+    async with running(place) as server:
+        web, done = server.web, anyio.Event()
+
+        def script(websocket: ClientConnection) -> int | None:
+            join(websocket)
+            web.log.done = done
+            send(websocket, "say", id="c2", text="taken")
+            anyio.from_thread.run(web.log.asked.wait)
+            anyio.from_thread.run_sync(web.app.wind_down)
+            until(websocket, "closing")
+            anyio.from_thread.run_sync(done.set)
+            until(websocket, "ack", id="c2")
+            return closed(websocket)
+
+        assert await server.visit(script) == 1012
+
+
 def part(websocket: ClientConnection, code: int) -> str:
     cursor = join(websocket)
     if code == 1006:

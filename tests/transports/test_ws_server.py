@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -15,6 +15,7 @@ from websockets.sync.client import connect as stock_connect
 from wsproto.events import Ping
 
 from cloudchat_core.limits import Limits
+from cloudchat_engine.logs.memory import MemoryLog
 from cloudchat_engine.ports import Retention
 from tests.transports.support import (
     BINARY,
@@ -30,6 +31,12 @@ from tests.transports.support import (
     serving,
     upgrade,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cloudchat_core.codec import StoredRecord
+    from cloudchat_engine.ports import Erasure
 
 
 async def beginning(client: Client) -> list[str]:
@@ -564,6 +571,43 @@ async def test_a_planned_restart_is_announced_and_closes_with_1012() -> None:
                 client.sock.close()
         assert len(waits) > 1
         assert server.listener.connections == 0
+
+
+class SlowLog(MemoryLog):
+    """A log whose disk takes its time: once it is `busy`, nothing is durable before `done`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy, self.asked, self.done = False, trio.Event(), trio.Event()
+
+    async def append(
+        self, records: Sequence[StoredRecord], expected: int, erased: Sequence[Erasure] = ()
+    ) -> None:
+        if self.busy:
+            self.asked.set()
+            await self.done.wait()
+        await super().append(records, expected, erased)
+
+
+@trio_test
+async def test_a_restart_answers_first_what_it_has_taken_and_takes_nothing_more() -> None:
+    log = SlowLog()
+    async with serving(log=log) as server:
+        client = await Client.open(server)
+        await client.join()
+        log.busy = True
+        taken = await client.say("say", text="taken")
+        await log.asked.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(server.listener.shut_down, 30))
+            await client.until("closing")
+            await client.say("say", text="too late")
+            log.done.set()
+            assert (await client.until("ack"))["id"] == taken
+            assert await client.closed() == 1012
+            client.sock.close()
+        said = [authored.message.text for authored in server.node.state.messages.values()]
+        assert said == ["taken"]
 
 
 @trio_test

@@ -35,9 +35,14 @@ def uuid(number: int) -> str:
 
 
 class FrailLog(MemoryLog):
-    """A log whose disk can be full, and whose pages can be unreadable."""
+    """A log whose disk can be full or slow (until `done`), and whose pages can be unreadable."""
 
     full = False
+    done: anyio.Event | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = anyio.Event()
     unreadable: Exception | None = None
 
     async def page(
@@ -52,6 +57,9 @@ class FrailLog(MemoryLog):
     ) -> None:
         if self.full:
             raise LogUnavailableError("no space left on /var/lib/secret/place")
+        if self.done is not None:
+            self.asked.set()
+            await self.done.wait()
         await super().append(records, expected, erased)
 
 

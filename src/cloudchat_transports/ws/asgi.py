@@ -101,7 +101,7 @@ class AsgiWebSockets:
         """Tell all that the server restarts, close with 1012, and let nobody in any more."""
         self._over = True
         for channel in tuple(self._open):
-            channel.end(encode(Closing(comeback())), RESTART)
+            channel.restart()
 
     def _admit(self, scope: Scope, path: str) -> FeedRequest:
         headers: dict[bytes, list[str]] = {}
@@ -163,6 +163,16 @@ class _AsgiChannel:
         self._news = anyio.Event()
         self._serving, self._writing = anyio.CancelScope(), anyio.CancelScope()
         self._last: tuple[bytes, int] | None = (b"", INTERNAL_ERROR)
+        self._leaving = False
+
+    def restart(self) -> None:
+        """Say that the server goes away and when to come back, take no further command, and close behind the answers."""
+        closing = encode(Closing(comeback()))
+        if not (self._session.unanswered or self._answers):
+            self.end(closing, RESTART)
+            return
+        self._leaving = True
+        self._put(closing)
 
     def end(self, last: bytes, code: int) -> None:
         """End it from our side: with a last frame, where there is one, and a close code."""
@@ -206,7 +216,8 @@ class _AsgiChannel:
         async with self._sending:
             try:
                 # Given up in the middle, a frame may be lost that a compressed connection was built on.
-                with anyio.fail_after(self._node.limits.stalled, shield=True) as self._writing:
+                limit = PARTING if self._leaving else self._node.limits.stalled
+                with anyio.fail_after(limit, shield=True) as self._writing:
                     await self._send({"type": "websocket.send", "text": frame.decode()})
             except TimeoutError:
                 self.end(b"", TRY_AGAIN)
@@ -228,6 +239,8 @@ class _AsgiChannel:
                 frame = self._answers.popleft()
                 self._size -= len(frame)
                 await self._say(frame)
+            if self._leaving and not self._session.unanswered:
+                self.end(b"", RESTART)
             self._news = anyio.Event()
             await self._news.wait()
 
@@ -246,6 +259,8 @@ class _AsgiChannel:
                 return
 
     def _take(self, message: Any) -> None:
+        if self._leaving:
+            return  # it is unanswered, and sent again after the restart
         text = message.get("text")
         if text is None:
             raise RemoteProtocolError("messages are text", UNSUPPORTED_DATA)

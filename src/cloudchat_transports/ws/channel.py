@@ -67,6 +67,7 @@ class Channel:
     __slots__ = (
         "_answers",
         "_heard",
+        "_leaving",
         "_node",
         "_outlet",
         "_pings",
@@ -80,6 +81,7 @@ class Channel:
         self._node, self._outlet, self._session, self._rates = node, outlet, session, rates
         self._reader = FrameReader(node.limits.frame)
         self._answers: list[bytes] | None = None
+        self._leaving = False
         self._pings = 0
         self._heard = trio.current_time()
         self.ending: Ending = "lost"
@@ -97,9 +99,14 @@ class Channel:
         self._outlet.finish(close_frame(code))
 
     def restart(self) -> None:
-        """Say that the server goes away and when to come back; then close."""
+        """Say that the server goes away and when to come back, take no further command, and close behind the answers."""
         self._outlet.write(text_frame(encode(Closing(comeback()))))
-        self._outlet.finish(close_frame(RESTART, "the server restarts"))
+        self._leaving = True
+        self._part()
+
+    def _part(self) -> None:
+        if self._leaving and not self._session.unanswered:
+            self._outlet.finish(close_frame(RESTART, "the server restarts"))
 
     def look(self, now: float, heartbeat: float) -> None:
         """Ping where nothing was heard for long; a peer that answered neither of two pings is lost."""
@@ -137,6 +144,8 @@ class Channel:
             self._outlet.finish(close_frame(INTERNAL_ERROR))
 
     def _take_message(self, message: bytes) -> None:
+        if self._leaving:
+            return  # it is unanswered, and sent again after the restart
         taken = self._session.receive(message, self._node.now())
         if isinstance(taken, Refusal):
             self._outlet.write(text_frame(encode(taken)))
@@ -170,6 +179,7 @@ class Channel:
         answers, self._answers = self._answers, None
         if answers is not None:
             self._outlet.write(b"".join(answers))
+            self._part()
 
     def _count(self) -> None:
         """Count a frame that carries no command; a flood of them ends the connection."""
