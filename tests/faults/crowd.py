@@ -1,7 +1,7 @@
-"""Clients in a process of their own, which keep account of what they are told: `python -m tests.faults.crowd URL NAME…`
+"""Clients in a process of their own, which keep account of what they are told: `python -m tests.faults.crowd PACE URL NAME…`
 
 A name is that of the client and, before the dot, of its transport: `ws.1`, `sse.2`, `poll.3`, `auto.4`. Each says
-things and makes instances, and folds its feed. What happens to it is printed as it happens, a line each: `ack NAME`,
+things and makes instances, with a pause of PACE seconds between, and folds its feed. What happens to it is printed as it happens, a line each: `ack NAME`,
 `lost NAME`, `back NAME`. When standard input ends they finish what they have begun and read on to the log's head; then
 each prints its account, as JSON.
 """
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 EACH = ("ws", "sse", "poll", "auto")
 """A client of each kind."""
 
-PACE = 0.02
+PACE = 0.05
 """Seconds between two commands of one talker: enough going on, and a core left for the others."""
 TALKERS = 2
 """How many talk for one client, each with one command unanswered."""
@@ -52,7 +52,8 @@ def tell(line: str) -> None:
 class _Person:
     """One client."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, pace: float, url: str, name: str) -> None:
+        self._pace = pace
         self.name, self._token = name, secrets.token_urlsafe(24)
         self._client = Client(
             url,
@@ -101,7 +102,8 @@ class _Person:
                 else:
                     break
             self._say("ack")
-            await anyio.sleep(PACE)
+            with anyio.move_on_after(self._pace):
+                await over.wait()
 
     async def _listen(self) -> None:
         async for item in self._client:
@@ -128,12 +130,12 @@ class _Person:
         tell(f"{what} {self.name}")
 
 
-async def main(url: str, names: Collection[str]) -> None:
+async def main(pace: float, url: str, names: Collection[str]) -> None:
     """Run the clients."""
     over = anyio.Event()
     async with anyio.create_task_group() as tasks:
         for name in names:
-            tasks.start_soon(_Person(url, name).live, over)
+            tasks.start_soon(_Person(pace, url, name).live, over)
         await anyio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
         over.set()
 
@@ -141,10 +143,10 @@ async def main(url: str, names: Collection[str]) -> None:
 class Crowd:
     """Such a process, as its parent has it."""
 
-    def __init__(self, url: str, names: Collection[str]) -> None:
+    def __init__(self, url: str, names: Collection[str], pace: float = PACE) -> None:
         """Start clients of the server at `url`, and wait until each was answered."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.crowd", url, *names],
+            [sys.executable, "-m", "tests.faults.crowd", str(pace), url, *names],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -223,6 +225,8 @@ class Crowd:
     def accounts(self) -> list[Account]:
         """Let them finish, and return what they were told."""
         assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            return self._accounts
         self._process.stdin.close()
         assert self._process.wait(PATIENCE) == 0, "the clients failed"
         self._reader.join()
@@ -231,4 +235,4 @@ class Crowd:
 
 
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1], sys.argv[2:], backend="trio")
+    anyio.run(main, float(sys.argv[1]), sys.argv[2], sys.argv[3:], backend="trio")

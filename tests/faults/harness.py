@@ -119,6 +119,10 @@ class Server:
         with self.process.stdout:
             return self.process.wait(PATIENCE)
 
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL)."""
+        self.end(signal.SIGKILL)
+
     def get(self, path: str) -> Any:
         """Return a resource's JSON."""
         status, body = self.ask(path)

@@ -26,15 +26,15 @@ class Kind(NamedTuple):
 
 
 KINDS: Final[dict[str, Kind]] = {
-    "kill": Kind(processes.kill, 8, 20),
+    "kill": Kind(processes.kill, 6, 20),
     "crash": Kind(processes.crash, 2, 10),
-    "terminate": Kind(processes.terminate, 1, 5),
+    "terminate": Kind(processes.terminate, 1, 4),
     "restart": Kind(stampede.restart, 1, 2),
     "stop-server": Kind(processes.stop_server, 2, 10),
-    "stop-clients": Kind(processes.stop_clients, 1, 4),
-    "clock": Kind(processes.clock, 2, 10),
-    "cut": Kind(network.cut, 2, 20),
-    "stall": Kind(network.stall, 2, 10),
+    "stop-clients": Kind(processes.stop_clients, 1, 3),
+    "clock": Kind(processes.clock, 2, 5),
+    "cut": Kind(network.cut, 1, 20),
+    "stall": Kind(network.stall, 2, 6),
     "delay": Kind(network.delay, 1, 10),
     "drip": Kind(network.drip, 1, 10),
     "half-close": Kind(network.half_close, 2, 20),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.faults.accounts import Account, Result, Tally, ended_once, result, tally
-from tests.faults.crowd import EACH, Crowd
+from tests.faults.crowd import EACH, PACE, Crowd
 from tests.faults.harness import Server, free_port, records_of, serve_command, settled
 from tests.faults.proxy import Proxy
 
@@ -66,10 +66,12 @@ class Scene:
             self._command, errors=self.errors, environment={**self._environment, **environment}
         )
 
-    def crowd(self, url: str = "", transports: Collection[str] = EACH) -> Crowd:
+    def crowd(
+        self, url: str = "", transports: Collection[str] = EACH, pace: float = PACE
+    ) -> Crowd:
         """Let clients in, by `url` where that is not the server's own, and wait until each had an answer."""
         names = [f"{transport}.{len(self._crowds)}" for transport in transports]
-        crowd = self._closing.enter_context(Crowd(url or self.server.url, names))
+        crowd = self._closing.enter_context(Crowd(url or self.server.url, names, pace))
         self._crowds.append(crowd)
         crowd.wait("ack")
         return crowd
