@@ -377,7 +377,11 @@ class Client:
         self._room.ring()
 
     def _tell(self, item: Item) -> None:
-        if isinstance(item, Disconnected) and self._items and isinstance(self._items[-1], Disconnected):
+        if (
+            isinstance(item, Disconnected)
+            and self._items
+            and isinstance(self._items[-1], Disconnected)
+        ):
             self._items.pop()  # of many attempts that failed, the last one says it all
         self._items.append(item)
         self._news.ring()

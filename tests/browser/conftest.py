@@ -10,8 +10,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.chromium import FLAGS, program
 from tests.browser.person import People
-from tests.faults.proxy import Proxy
 from tests.browser.site import Site
+from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +16,9 @@ from cloudchat_core.limits import Limits
 from cloudchat_core.mirror import Mirror
 from cloudchat_core.snapshot import snapshot_frames
 from cloudchat_core.workspace import Workspace, evolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class Seen(msgspec.Struct, frozen=True):

@@ -1,14 +1,15 @@
-"""Clients in a process of their own, which keep account of what they are told: `python -m tests.faults.crowd PACE URL NAME…`
+"""Clients in a process of their own, which keep account of what they are told.
+
+It is `python -m tests.faults.crowd PACE URL NAME…`.
 
 A name is that of the client and, before the dot, of its transport: `ws.1`, `sse.2`, `poll.3`, `auto.4`. Each says
-things and makes instances, with a pause of PACE seconds between, and folds its feed. What happens to it is printed as it happens, a line each: `ack NAME`,
-`lost NAME`, `back NAME`. When standard input ends they finish what they have begun and read on to the log's head; then
-each prints its account, as JSON.
+things and makes instances, with a pause of PACE seconds between, and folds its feed. What happens to it is printed as
+it happens, a line each: `ack NAME`, `lost NAME`, `back NAME`. When standard input ends they finish what they have begun
+and read on to the log's head; then each prints its account, as JSON.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 import signal
 import subprocess
@@ -67,6 +68,7 @@ class _Person:
         self._acked: dict[str, str] = {}
         self._since, self._events, self._gaps = "", list[str](), 0
         self._known: set[str] = set()
+        self._news = anyio.Event()
         self._count = 0
 
     async def live(self, over: anyio.Event) -> None:
@@ -78,7 +80,8 @@ class _Person:
                     talkers.start_soon(self._talk, over)
             last = (await self._client.say("and that is all")).cursor
             while last not in self._known:
-                await anyio.sleep(PACE)
+                self._news = anyio.Event()
+                await self._news.wait()
             tasks.cancel_scope.cancel()
         scope = token_hash(self._token)
         assert scope is not None
@@ -120,6 +123,7 @@ class _Person:
                 case Event():
                     self._events.append(item.cursor)
                     self._known.add(item.cursor)
+                    self._news.set()
                 case Snapshot() | Closing():
                     pass
                 case _:

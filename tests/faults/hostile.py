@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,7 +16,7 @@ from tests.faults.scene import Scene
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from types import TracebackType
 
     from tests.faults.accounts import Result
@@ -66,9 +65,7 @@ class Attacker:
             self.failure = error
 
 
-def _under(
-    attack: Attack, met: Collection[str], rounds: int, seed: int, *options: str
-) -> Result:
+def _under(attack: Attack, met: Collection[str], rounds: int, seed: int, *options: str) -> Result:
     """Attack until all others were answered often enough, and everything in `met` has been met."""
     total: Counter[str] = Counter()
     with Scene(seed, *options) as it:
@@ -82,7 +79,9 @@ def _under(
             total += attacker.met
         assert crowd.times("lost") == lost, "somebody was hurt"
         assert it.server.ask("/readyz")[0] == 200
-        return it.result(rounds, ", ".join(f"{name} {times:,} times" for name, times in total.items()))
+        return it.result(
+            rounds, ", ".join(f"{name} {times:,} times" for name, times in total.items())
+        )
 
 
 # ---------------------------------------------------------------- one byte at a time

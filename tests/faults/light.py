@@ -1,8 +1,8 @@
 """Many followers in one process, as light as they can be: `python -m tests.faults.light PORT COUNT`.
 
 Each keeps the written protocol's word, on one of the three transports: it goes on from its cursor, comes back when a
-`closing` says, and after any other end when it has waited, longer each time. `in N` is printed when N have a feed, after
-each time that one had none. A cursor on standard input ends it: when all have come that far, accounts are printed.
+`closing` says, and after any other end when it has waited, longer each time. `in N` is printed whenever all N have a
+feed again. A cursor on standard input ends it: when all have come that far, accounts are printed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -73,10 +74,8 @@ class _Follower:
         attempt, serve = 0, {"ws": self._ws, "sse": self._sse, "poll": self._poll}
         while True:
             self._retry_after = 0.0
-            try:
+            with suppress(OSError, asyncio.IncompleteReadError):
                 await self._connect(serve[self.name.partition(".")[0]])
-            except (OSError, asyncio.IncompleteReadError):
-                pass
             attempt = 0 if self.here else attempt + 1
             self._be(here=False)
             ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)
@@ -169,7 +168,7 @@ async def main(port: int, count: int) -> None:
     opening = asyncio.Semaphore(OPENING)
     tasks = [asyncio.create_task(one.live(opening)) for one in followers]
     last = offset((await asyncio.to_thread(sys.stdin.readline)).strip())
-    while any(offset(one.cursor) < last for one in followers):
+    while any(offset(one.cursor) < last for one in followers):  # noqa: ASYNC110 - a thousand need not each say so
         await asyncio.sleep(0.05)
     for task in tasks:
         task.cancel()

@@ -17,7 +17,9 @@ HEARTBEAT = ("--heartbeat", "1")
 """Silence is noticed after two of them."""
 
 
-def _network(rounds: int, seed: int, round_of: Callable[[Scene, Proxy, Crowd, Crowd], None]) -> Result:
+def _network(
+    rounds: int, seed: int, round_of: Callable[[Scene, Proxy, Crowd, Crowd], None]
+) -> Result:
     """Have clients behind a proxy, and others that are not; all of them are answered after each round."""
     with Scene(seed, *HEARTBEAT) as it:
         proxy = it.proxy()

@@ -121,5 +121,3 @@ def _are_let_go(sockets: Iterable[socket.socket]) -> None:
                 if gone:
                     poller.unregister(number)
                     del left[number]
-
-

@@ -66,9 +66,7 @@ class Scene:
             self._command, errors=self.errors, environment={**self._environment, **environment}
         )
 
-    def crowd(
-        self, url: str = "", transports: Collection[str] = EACH, pace: float = PACE
-    ) -> Crowd:
+    def crowd(self, url: str = "", transports: Collection[str] = EACH, pace: float = PACE) -> Crowd:
         """Let clients in, by `url` where that is not the server's own, and wait until each had an answer."""
         names = [f"{transport}.{len(self._crowds)}" for transport in transports]
         crowd = self._closing.enter_context(Crowd(url or self.server.url, names, pace))

@@ -23,7 +23,7 @@ STEP: Final = 0.1
 
 
 def restart(rounds: int, seed: int) -> Result:
-    """A server with a thousand followers is restarted (SIGTERM): they come back one after the other, and miss nothing."""
+    """A server with a thousand followers is restarted (SIGTERM): all come back, and miss nothing."""
     with Scene(seed) as it, Lights(it.server.port, COUNT) as lights:
         crowd = it.crowd(pace=0.5)
         notes = []

@@ -43,6 +43,7 @@ class FrailLog(MemoryLog):
     def __init__(self) -> None:
         super().__init__()
         self.asked = anyio.Event()
+
     unreadable: Exception | None = None
 
     async def page(

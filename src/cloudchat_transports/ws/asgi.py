@@ -166,7 +166,7 @@ class _AsgiChannel:
         self._leaving = False
 
     def restart(self) -> None:
-        """Say that the server goes away and when to come back, take no further command, and close behind the answers."""
+        """Say that the server goes away and when to come back; take no more, and close behind the answers."""
         closing = encode(Closing(comeback()))
         if not (self._session.unanswered or self._answers):
             self.end(closing, RESTART)

@@ -99,7 +99,7 @@ class Channel:
         self._outlet.finish(close_frame(code))
 
     def restart(self) -> None:
-        """Say that the server goes away and when to come back, take no further command, and close behind the answers."""
+        """Say that the server goes away and when to come back; take no more, and close behind the answers."""
         self._outlet.write(text_frame(encode(Closing(comeback()))))
         self._leaving = True
         self._part()
