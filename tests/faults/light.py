@@ -47,10 +47,11 @@ class _Frame(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    """The answer to a poll."""
+    """The answer to a poll: a page, or a problem that says when to come back."""
 
-    frames: list[_Frame]
-    cursor: str
+    frames: list[_Frame] = []
+    cursor: str = ""
+    retry_after: float = 0
 
 
 _frame = msgspec.json.Decoder(_Frame).decode
@@ -109,8 +110,11 @@ class _Follower:
         elif frame.type == "gap":
             self.gaps += 1
         elif frame.type == "closing":
-            self._retry_after = frame.retry_after
-            self.told.append(frame.retry_after)
+            self._wait(frame.retry_after)
+
+    def _wait(self, seconds: float) -> None:
+        self._retry_after = seconds
+        self.told.append(seconds)
 
     async def _ws(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(UPGRADE.replace(b"/v1/ws", f"/v1/ws?after={self.cursor}".encode()))
@@ -141,6 +145,8 @@ class _Follower:
             page = _page(await reader.readexactly(size))
             for frame in page.frames:
                 self._take(frame)
+            if page.retry_after:
+                self._wait(page.retry_after)
             if self._retry_after:
                 return
             self._be(here=True)
@@ -166,12 +172,14 @@ async def main(port: int, count: int) -> None:
 
     followers = [_Follower(number, port, changed) for number in range(count)]
     opening = asyncio.Semaphore(OPENING)
-    tasks = [asyncio.create_task(one.live(opening)) for one in followers]
+    everyone = asyncio.gather(*(one.live(opening) for one in followers))
     last = offset((await asyncio.to_thread(sys.stdin.readline)).strip())
-    while any(offset(one.cursor) < last for one in followers):  # noqa: ASYNC110 - a thousand need not each say so
+    while not everyone.done() and any(offset(one.cursor) < last for one in followers):  # noqa: ASYNC110 - a thousand need not each say so
         await asyncio.sleep(0.05)
-    for task in tasks:
-        task.cancel()
+    assert not everyone.done(), f"a follower failed: {everyone.exception()}"
+    everyone.cancel()
+    with suppress(asyncio.CancelledError):
+        await everyone
     accounts = [
         Account(one.name, "", {}, Seen(one.since, one.events, one.gaps)) for one in followers
     ]
