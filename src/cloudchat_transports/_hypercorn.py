@@ -60,6 +60,10 @@ class _Connection(TCPServer):
 
     _gone = False
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._reading = trio.CancelScope()
+
     @property
     def protocol(self) -> ProtocolWrapper:
         return self._wrapper
@@ -82,9 +86,12 @@ class _Connection(TCPServer):
     async def protocol_send(self, event: Event) -> None:
         if not (self._gone and isinstance(event, Updated)):
             await super().protocol_send(event)
+        if isinstance(event, Closed):
+            # Else who reads waits for ever for the turn of a request that came before the last answer was out.
+            self._reading.cancel()
 
     async def _read_data(self) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        with self._reading, suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             data = b"something"
             while data:
                 data = bytes(await self.stream.receive_some(self._turn()))

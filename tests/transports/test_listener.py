@@ -308,6 +308,29 @@ async def test_a_shutdown_lets_requests_finish_and_closes_what_is_idle() -> None
 
 
 @trio_test
+async def test_a_shutdown_does_not_wait_for_who_has_asked_again_already() -> None:
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        await hello(scope, receive, send)
+
+    async with serving(app=app) as server:
+        sock = await connect(server)
+        sock.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        await begun.wait()
+        await wait_all_tasks_blocked(0.05)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.listener.shut_down, 1_000)
+            await wait_all_tasks_blocked(0.05)
+            go_on.set()
+            assert (await read_all(sock)).endswith(b"hello from /")
+            sock.close()
+        assert server.listener.connections == 0
+
+
+@trio_test
 async def test_a_shutdown_waits_for_nobody_longer_than_it_was_told() -> None:
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await trio.sleep_forever()
