@@ -172,12 +172,17 @@ class _AsgiChannel:
             self.end(closing, RESTART)
             return
         self._leaving = True
+        self._hurry()
         self._put(closing)
 
     def end(self, last: bytes, code: int) -> None:
         """End it from our side: with a last frame, where there is one, and a close code."""
         self._last = last, code
         self._serving.cancel()
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Give what is being sent no more than the time of a parting."""
         self._writing.deadline = min(self._writing.deadline, anyio.current_time() + PARTING)
 
     async def run(self, receive: Receive, wanted: FeedRequest) -> None:
