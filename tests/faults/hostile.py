@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SLOW: Final = 100
 """Connections that say one byte at a time, at once."""
+FEW: Final = 3
+"""Sorts of refusals that are named one by one."""
 
 Attack: TypeAlias = "Callable[[Server, Attacker], None]"
 
@@ -79,9 +81,10 @@ def _under(attack: Attack, met: Collection[str], rounds: int, seed: int, *option
             total += attacker.met
         assert crowd.times("lost") == lost, "somebody was hurt"
         assert it.server.ask("/readyz")[0] == 200
-        return it.result(
-            rounds, ", ".join(f"{name} {times:,} times" for name, times in total.items())
-        )
+        said = ", ".join(f"{name} {times:,} times" for name, times in total.items())
+        if len(total) > FEW:
+            said = f"{total.total():,} refusals of {len(total)} sorts"
+        return it.result(rounds, said)
 
 
 # ---------------------------------------------------------------- one byte at a time
