@@ -104,7 +104,9 @@ def test_no_more_than_the_limit_is_unanswered() -> None:
     answer = send(one, Ping("d"))
     assert isinstance(answer, Refusal)
     assert (answer.code, answer.retry_after) == (Code.RATE_LIMITED, 1)
+    assert one.unanswered == 3
     one.answered(out.popleft(), Ack("a", "k-1"))
+    assert one.unanswered == 2
     submitted(one, Ping("d"))
 
 
