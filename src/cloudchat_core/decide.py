@@ -233,8 +233,9 @@ class Decider(msgspec.Struct, frozen=True):
                 Code.TEXT_INVALID,
                 f"a text has 1 to {self.limits.text} characters, this one {len(text)}",
             )
-        # Most are printable, and that is seen in no time.
-        if not text.isprintable() and _CONTROL.search(text):
+        if not text.isprintable() and _CONTROL.search(
+            text
+        ):  # most are, and that is seen in no time
             return _refusal(
                 command, Code.TEXT_INVALID, "a text has no control characters but newline and tab"
             )

@@ -34,7 +34,7 @@ def main() -> None:
     rows = []
     for name in names:
         kind, began = KINDS[name], time.monotonic()
-        rounds = given.rounds or (kind.quick if given.quick else kind.usual)
+        rounds = given.rounds or (kind.quick or 1 if given.quick else kind.usual)
         found = kind.run(rounds, given.seed)
         rows.append(report.Row(name, kind.what, found, time.monotonic() - began))
         print(report.line(rows[-1]), flush=True)  # noqa: T201 - a command

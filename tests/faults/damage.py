@@ -17,7 +17,7 @@ from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 
-from tests.faults.disk import Result
+from tests.faults.accounts import Result
 from tests.faults.harness import PATIENCE, Server, answer, records_of, serve_command
 
 PAGE = 4096

@@ -13,13 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from websockets.sync.client import ClientConnection
 
+from tests.faults.accounts import Result
 from tests.faults.harness import (
     PATIENCE,
     ROOT,
@@ -34,18 +34,6 @@ from tests.faults.harness import (
 
 DISK = Path("/mnt")
 """Where `on_a_disk` has its disk; what is there otherwise stays as it is."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a kind of fault came to; `note` says what else was found, for people."""
-
-    acknowledged: int
-    seen: int = 0
-    lost: int = 0
-    doubled: int = 0
-    rounds: int = 0
-    note: str = ""
 
 
 def full(rounds: int, seed: int) -> Result:

@@ -8,15 +8,18 @@ write the function and name it here.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from tests.faults import hostile, network, processes, resources, stampede
+from tests.faults import damage, disk, hostile, network, processes, resources, stampede
 from tests.faults.accounts import Result
 
 
 class Kind(NamedTuple):
-    """`run(rounds, seed)`; `quick` rounds are enough for a test, `usual` ones for the table."""
+    """`run(rounds, seed)`; `usual` rounds are for the table, `quick` ones are enough for a test.
+
+    None where the tests have more to say of it than that nothing is lost or doubled (`test_disk.py`).
+    """
 
     run: Callable[[int, int], Result]
-    quick: int
+    quick: int | None
     usual: int
 
     @property
@@ -44,4 +47,11 @@ KINDS: Final[dict[str, Kind]] = {
     "slow": Kind(hostile.slow, 1, 5),
     "flood": Kind(hostile.flood, 1, 10),
     "oversized": Kind(hostile.oversized, 1, 10),
+    "full-disk": Kind(disk.full, None, 3),
+    "read-only": Kind(disk.read_only, None, 5),
+    "failing-writes": Kind(disk.failing_writes, None, 5),
+    "failing-syncs": Kind(disk.failing_syncs, None, 5),
+    "restored": Kind(disk.restored, None, 5),
+    "lost-tail": Kind(disk.lost_tail, None, 5),
+    "damaged": Kind(damage.damaged, None, 12),
 }

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults import disk
+from tests.faults.accounts import Result
 from tests.faults.damage import KINDS, damaged
-from tests.faults.disk import DISK, Result, on_a_disk
+from tests.faults.disk import DISK, on_a_disk
 
 
 @pytest.mark.parametrize(
