@@ -1,0 +1,221 @@
+"""The log: a disk that outlives server processes, and what a process has of it.
+
+A `Disk` holds what is durable, and beside it everything that ever was, as it was: the checks go by that. A `DiskLog` is
+one process's log on it. Its appends take their time, before and after the moment that makes them durable; they meet
+with what the plan has in store for them; and it does nothing more once its process is gone.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+import trio
+
+from cloudchat_core.codec import load
+from cloudchat_engine.logs.memory import MemoryLog
+from cloudchat_engine.ports import LogUnavailableError, LogUncertainError, Opened
+
+if TYPE_CHECKING:
+    import random
+    from collections import Counter
+    from collections.abc import Callable, Sequence
+
+    from cloudchat_core.codec import StoredRecord
+    from cloudchat_core.events import Record
+    from cloudchat_engine.ports import Erasure, Retention, Saved
+
+Fate = Literal["full", "written", "lost"]
+"""What befalls an append: nothing is written, for want of space; or the outcome is not known, and it was, or was not."""
+
+Moment = Literal["append", "written"]
+"""What others may wait for: an append has begun, or has become durable."""
+
+_GONE: Final = "the process is gone"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One record that became durable: when (virtual seconds), and by which life of the server."""
+
+    record: Record
+    at: float
+    life: int
+
+
+class Disk:
+    """What is durable. `branch` is all of it since the first record, by offset; `lost` what a backup has undone."""
+
+    def __init__(self) -> None:
+        self.store = MemoryLog()
+        self.branch: dict[int, Entry] = {}
+        self.lost: list[Entry] = []
+        self.before: dict[str, int] = {}
+        """For the cursor of each public event: the offset of the one before it; also of what a backup has undone."""
+        self.appends = 0
+        self._backup: tuple[MemoryLog, dict[int, Entry]] | None = None
+
+    @property
+    def head(self) -> int:
+        """The newest durable offset."""
+        return next(reversed(self.branch), 0)
+
+    @property
+    def newest(self) -> int:
+        """The offset of the newest public event; 0: there is none."""
+        public = (offset for offset, entry in reversed(self.branch.items()) if type(entry.record.event).topic)
+        return next(public, 0)
+
+    def back_up(self) -> None:
+        """Keep a copy of the log as it is now."""
+        self._backup = copy.deepcopy(self.store), dict(self.branch)
+
+    def restore(self) -> bool:
+        """Put the copy in its place, and tell whether anything was lost by that."""
+        if self._backup is None:
+            return False
+        store, branch = self._backup
+        gone = [entry for offset, entry in self.branch.items() if offset not in branch]
+        self.store, self.branch = copy.deepcopy(store), dict(branch)
+        self.lost += gone
+        return bool(gone)
+
+
+class DiskLog:
+    """The log of one process; `luck` draws how long things take."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        life: int,
+        *,
+        fates: dict[int, Fate],
+        delay: float,
+        luck: random.Random,
+        coverage: Counter[str],
+        reached: Callable[[Moment, int], None],
+    ) -> None:
+        """`fates` are those of appends, by their number; `delay` (seconds) is the longest that an append takes."""
+        self.failing = self.unreadable = self.unsavable = False
+        """Whether reopening, reading, saving fails just now."""
+        self._on_its_way: tuple[Sequence[StoredRecord], Sequence[Erasure]] | None = None
+        self._disk, self._life, self._fates, self._delay = disk, life, fates, delay
+        self._luck, self._coverage, self._reached = luck, coverage, reached
+        self._death = trio.Event()
+        self._uncertain = False
+        self._serving = False
+
+    def die(self, *, complete: bool) -> None:
+        """The process is gone; an append that is on its way still happens (`complete`), or does not."""
+        if self._on_its_way is not None:
+            what = "outlived" if complete else "did not outlive"
+            self._coverage[f"an append on its way that {what} a crash"] += 1
+            if complete:
+                self._write(*self._on_its_way)
+        self._death.set()
+
+    @property
+    def appending(self) -> bool:
+        """Whether an append has begun that is not durable yet."""
+        return self._on_its_way is not None
+
+    def serve(self) -> None:
+        """The log has been replayed: what is read from now on is read by those who are behind."""
+        self._serving = True
+
+    async def _pause(self) -> None:
+        """Take some time; raises where the process is gone."""
+        if self._delay:
+            with trio.move_on_after(self._luck.uniform(0, self._delay)):
+                await self._death.wait()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._death.is_set():
+            raise LogUnavailableError(_GONE)
+
+    async def open(self) -> Opened:
+        await self._pause()
+        return await self._disk.store.open()
+
+    async def reopen(self) -> Opened:
+        await self._pause()
+        if self.failing:
+            self._coverage["a log that could not be reopened at once"] += 1
+            raise LogUncertainError("the disk does not answer")
+        self._uncertain = False
+        self._coverage["a log reopened to learn what was written"] += 1
+        return await self._disk.store.reopen()
+
+    async def append(
+        self, records: Sequence[StoredRecord], expected: int, erased: Sequence[Erasure] = ()
+    ) -> None:
+        if self._uncertain:
+            raise LogUncertainError("it must be opened again first")
+        self._disk.appends += 1
+        number = self._disk.appends
+        self._on_its_way = records, erased
+        self._reached("append", number)
+        try:
+            await self._pause()
+            fate = self._fates.get(number)
+            if fate == "full" or self.failing:
+                self._coverage["an append refused: the disk was full"] += 1
+                raise LogUnavailableError("the disk is full")
+            if fate != "lost":
+                self._write(records, erased)
+                self._on_its_way = None
+                self._reached("written", number)
+        finally:
+            self._on_its_way = None
+        await self._pause()
+        if fate is not None:
+            self._uncertain = True
+            self._coverage[f"an append of unknown outcome that was {fate}"] += 1
+            raise LogUncertainError("an I/O error")
+
+    def _write(self, records: Sequence[StoredRecord], erased: Sequence[Erasure]) -> None:
+        """Make it durable, in one step: a log in memory awaits nothing."""
+        with suppress(StopIteration):
+            self._disk.store.append(records, records[0].offset - 1, erased).send(None)
+        now, last = trio.current_time(), self._disk.newest
+        for stored in records:
+            record = load(stored)
+            self._disk.branch[stored.offset] = Entry(record, now, self._life)
+            if stored.topic:
+                self._disk.before[record.event.cursor] = last
+                last = stored.offset
+
+    async def read(self, after: int, limit: int) -> list[StoredRecord]:
+        await self._pause()
+        if self.unreadable and self._serving:
+            self._coverage["a read that failed"] += 1
+            raise LogUnavailableError("the disk does not answer")
+        if self._serving:
+            self._coverage["a page read for somebody who was behind"] += 1
+        return await self._disk.store.read(after, limit)
+
+    async def page(
+        self, what: Literal["messages", "worklog"], before: int | None, limit: int
+    ) -> list[StoredRecord]:
+        await self._pause()
+        return await self._disk.store.page(what, before, limit)
+
+    async def save(self, snapshot: Saved) -> None:
+        await self._pause()
+        if self.unsavable:
+            self._coverage["a snapshot that could not be saved"] += 1
+            raise LogUnavailableError("the disk is full")
+        self._coverage["a snapshot saved"] += 1
+        await self._disk.store.save(snapshot)
+
+    async def retain(self, keep: Retention, now: int) -> int:
+        await self._pause()
+        before = (await self._disk.store.open()).first
+        first = await self._disk.store.retain(keep, now)
+        if first > before:
+            self._coverage["old records dropped"] += 1
+        return first
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.cancel_shielded_checkpoint()

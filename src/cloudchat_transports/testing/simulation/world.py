@@ -1,0 +1,228 @@
+"""A world: everything that a plan names, brought to life in one process, in virtual time, and looked at when it is over."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import logging
+import traceback
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import trio
+
+from cloudchat_engine.ports import LogError
+from cloudchat_transports.testing.simulation import scheduler
+from cloudchat_transports.testing.simulation.checks import check
+from cloudchat_transports.testing.simulation.cloud import Cloud, ProviderBugError
+from cloudchat_transports.testing.simulation.clock import VirtualClock
+from cloudchat_transports.testing.simulation.edges import replaced
+from cloudchat_transports.testing.simulation.faults import Faults
+from cloudchat_transports.testing.simulation.history import ViolationError
+from cloudchat_transports.testing.simulation.log import Disk
+from cloudchat_transports.testing.simulation.network import Line, Network
+from cloudchat_transports.testing.simulation.person import Liver
+from cloudchat_transports.testing.simulation.server import Life
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cloudchat_transports.testing.simulation.log import Moment
+    from cloudchat_transports.testing.simulation.plan import Plan
+
+CONVERGE: Final = 240.0
+"""Virtual seconds within which everything has to come right once the faults are over."""
+
+FAREWELL: Final = 60.0
+"""Virtual seconds within which those who have left have to be gone."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a world: `broken` names the promise that it broke (empty: none), `detail` how."""
+
+    plan: Plan
+    broken: str
+    detail: str
+    trace: tuple[str, ...]
+    coverage: dict[str, int]
+    took: float
+
+    @property
+    def digest(self) -> str:
+        """A hash of everything that was noted."""
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+
+
+class World:
+    """The parts of a world, for those who act in it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.trace: list[str] = []
+        self.coverage: Counter[str] = Counter()
+        self.network = Network(plan.seed, self.coverage, self.note)
+        self.disk = Disk()
+        self.cloud = Cloud(plan.seed, plan.mood / 100, self.coverage)
+        self.fates = dict(plan.fates)
+        """What is in store for appends, by their number."""
+        self.life: Life | None = None
+        self.lives = 0
+        self.drift = 0
+        """How wrong (ms) the wall clock is that the next process reads when it begins."""
+        self.down = 0.0
+        """Seconds until the next process begins, once this one has ended."""
+        self.people: list[Liver] = []
+        for number, person in enumerate(plan.people):
+            address = f"127.0.1.{number + 1}"
+            line = Line(address, person.delay / 1000, person.piece, person.buffer)
+            self.network.lines[address] = line
+            self.people.append(Liver(number, person, plan, line, self))
+        self.faults = Faults(self)
+
+    def note(self, what: str) -> None:
+        """Add a line to the trace."""
+        self.trace.append(f"{trio.current_time():9.3f} {what}")
+
+    def reached(self, moment: Moment, number: int) -> None:
+        """The log has come to this point of an append."""
+        self.faults.reached(moment, number)
+
+    # -- the course of things
+
+    async def run(self) -> None:
+        """Live through the plan; raises `ViolationError` in an exception group."""
+        trio.socket.set_custom_socket_factory(self.network)  # type: ignore[arg-type]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.network.run)
+            nursery.start_soon(self._serve)
+            nursery.start_soon(self.faults.run)
+            for person in self.people:
+                nursery.start_soon(person.live)
+            await self.faults.over.wait()
+            self.note("no more faults")
+            await self._until("converge", CONVERGE, self._calm)
+            check(self)
+            for person in self.people:
+                person.leave()
+            await self._until("farewell", FAREWELL, self._empty)
+            self.note("the end")
+            nursery.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        """Run one server after the other."""
+        while True:
+            self.lives += 1
+            clock = VirtualClock(self.drift)
+            life = self.life = Life(
+                self.lives, self.plan, self.network, self.disk, self.cloud, clock, self.fates, self.reached
+            )
+            life.node.on_publish(self.faults.published)
+            self.note(f"server {self.lives} starts")
+            await life.run()
+            self.note(f"server {self.lives} is gone")
+            await trio.sleep(self.down or 0.5)
+            self.down = 0.0
+
+    async def _until(self, what: str, bound: float, fact: Any) -> None:
+        with trio.move_on_after(bound):
+            while (missing := fact()) != "":  # noqa: ASYNC110 - it looks in virtual time
+                await trio.sleep(0.25)
+            return
+        raise ViolationError(what, f"after {bound:g} s {missing}")
+
+    def _calm(self) -> str:
+        """Say what has not come right yet; nothing: everything has."""
+        life = self.life
+        if life is None or not life.up:
+            return "no server is up"
+        if life.node.state.operations:
+            return f"operations are under way: {list(life.node.state.operations)}"
+        newest = self.disk.newest
+        for person in self.people:
+            if not person.finished:
+                open_ = [f"{o.verb} {o.text}" for o in person.operations if not o.answered_at]
+                return f"{person.name} waits for the answer to {open_}"
+            if person.client is None or not person.client.connected:
+                return f"{person.name} is not connected"
+            if person.witness.position < newest:
+                return f"{person.name} is at {person.witness.position} of {newest}"
+            held = life.node.state.participants.participation(person.scope)
+            if (held.nickname if held else "") != person.client.nickname:
+                return f"{person.name} is {held}, and takes itself for {person.client.nickname!r}"
+        return ""
+
+    def _empty(self) -> str:
+        life = self.life
+        if life is None or not life.up:
+            return "no server is up"
+        here = [p.nickname for _, p in life.node.state.participants.items()]
+        return f"{here} are still there" if here else ""
+
+
+class _Bugs(logging.Handler):
+    """Errors that our code has logged with an exception that nobody had planned."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not isinstance(error, (LogError, ProviderBugError)):
+            self.found.append(f"{record.getMessage()}: {error!r}")
+
+
+@contextmanager
+def _listening() -> Iterator[_Bugs]:
+    bugs, root = _Bugs(), logging.getLogger()
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    root.addHandler(bugs)
+    try:
+        yield bugs
+    finally:
+        root.removeHandler(bugs)
+        logging.disable(level)
+
+
+def live_through(plan: Plan, instruments: Sequence[trio.abc.Instrument] = ()) -> Outcome:
+    """Return what becomes of `plan`: always the same."""
+    world, broken, detail, took = World(plan), "", "", 0.0
+
+    async def main() -> None:
+        nonlocal took
+        with replaced(world.network, plan.seed):
+            try:
+                await world.run()
+            finally:
+                took = trio.current_time()
+
+    collecting = gc.isenabled()
+    gc.disable()  # what is collected when would differ from run to run
+    try:
+        with _listening() as bugs:
+            try:
+                scheduler.run(main, plan.seed, [*world.faults.instruments(), *instruments])
+            except BaseExceptionGroup as group:
+                broken, detail = _told(group)
+        if bugs.found and not broken:
+            broken, detail = "bug", bugs.found[0]
+    finally:
+        if collecting:
+            gc.enable()
+    return Outcome(plan, broken, detail, tuple(world.trace), dict(world.coverage), took)
+
+
+def _told(group: BaseExceptionGroup[BaseException]) -> tuple[str, str]:
+    """Return the promise that was broken, and how; whatever else was raised is a bug, and told with its place."""
+    found = group.subgroup(ViolationError) or group
+    error: BaseException = found
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, ViolationError):
+        return error.check, error.detail
+    if not isinstance(error, Exception):
+        raise group
+    return "bug", "".join(traceback.format_exception(error))
