@@ -42,6 +42,8 @@ class Evidence:
     operations: list[Operation]
     lost: frozenset[str]
     """The cursors of what a backup has undone."""
+    doubled: bool
+    """Whether what was sent may have arrived again later: a command that was refused is then decided anew."""
 
     @property
     def records(self) -> list[Record]:
@@ -59,6 +61,7 @@ def check(world: World) -> None:
         states,
         [operation for person in world.people for operation in person.operations],
         frozenset(entry.record.event.cursor for entry in world.disk.lost),
+        any(fault.harm == "double" for fault in world.plan.faults),
     )
     if world.cloud.broken:
         raise ViolationError("operations", world.cloud.broken[0])
@@ -93,7 +96,7 @@ def once(evidence: Evidence) -> None:
         acked = isinstance(asked.reply, Ack) and asked.reply.cursor not in evidence.lost
         if acked and asked.verb in {"say", "create"} and not times:
             raise ViolationError("kept", f"{asked.reply} for {asked.text!r}, which the log has not")
-        if isinstance(asked.reply, Refusal) and times:
+        if isinstance(asked.reply, Refusal) and times and not evidence.doubled:
             raise ViolationError("once", f"{asked.reply} for {asked.text!r}, which happened")
 
 

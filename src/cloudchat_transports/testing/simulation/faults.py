@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from cloudchat_transports.testing.simulation.buffers import look
 from cloudchat_transports.testing.simulation.plan import LASTS
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ class Faults:
         with trio.move_on_after(LONGEST):
             for fault in self._timed:
                 await trio.sleep_until(fault.at / 1000)
+                look(self._world)
                 self._strike(fault)
             while self._undoing or not all(person.finished for person in self._world.people):
+                look(self._world)
                 await trio.sleep(0.25)
         self._mend()
 

@@ -60,7 +60,7 @@ class Liver:
         self._world, self._ids = world, 0
         self._said: list[str] = []
         self._remembering = True
-        self._life = trio.CancelScope()
+        self._life, self._joining = trio.CancelScope(), trio.Lock()
         self._leaving = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._transport = ""
@@ -154,7 +154,8 @@ class Liver:
     async def _join(self, nickname: str) -> bool:
         client = self.client
         assert client is not None, "who acts has a client"
-        reply = await self._ask("join", nickname, lambda: client.join(nickname))
+        async with self._joining:  # of several at once only the last one counts
+            reply = await self._ask("join", nickname, lambda: client.join(nickname))
         return isinstance(reply, Ack)
 
     async def _act(self, act: Act) -> None:

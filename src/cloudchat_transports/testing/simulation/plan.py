@@ -37,7 +37,7 @@ Harm = Literal[
 When = Literal["time", "step", "append", "written", "publish"]
 """At a moment (ms), after so many turns of tasks, at the n-th append begun, made durable, or published."""
 
-LASTS: Final = 40_000
+LASTS: Final = 25_000
 """Milliseconds of a world in which things go wrong, about."""
 
 
@@ -101,7 +101,7 @@ _VERBS: Final[tuple[Verb, ...]] = (
 def draw(seed: int) -> Plan:
     """Return the plan of `seed`."""
     chance = random.Random(f"plan {seed}")
-    people = tuple(_person(chance, number) for number in range(chance.choice((2, 2, 3, 3, 4))))
+    people = tuple(_person(chance, number) for number in range(chance.choice((1, 2, 2, 2, 2, 3, 3, 4))))
     faults = [_fault(chance, len(people)) for _ in range(chance.choice((1, 2, 3, 4, 5, 6)))]
     if any(fault.harm == "restore" for fault in faults):
         faults.append(Fault("time", chance.randrange(LASTS // 2), "back up"))
@@ -122,19 +122,19 @@ def draw(seed: int) -> Plan:
 
 
 def _person(chance: random.Random, number: int) -> Person:
-    kind: Kind = chance.choice(("ws", "ws", "sse", "poll", "auto", "auto"))
-    acts = tuple(_act(chance) for _ in range(chance.randint(2, 8)))
+    kind: Kind = chance.choice(("ws", "ws", "ws", "sse", "sse", "poll", "auto", "auto", "auto"))
+    acts = tuple(_act(chance) for _ in range(chance.randint(1, 5)))
     # Some want the same name.
     nickname = "Alexandra" if chance.random() < 0.25 else f"Person {number}"
     # The slowest line has about 2 kB/s.
-    delay, piece = chance.choice(((1, 40), (20, 40), (20, 300), (150, 300), (150, 0))) if chance.random() < 0.3 else (0, 0)
+    delay, piece = chance.choice(((1, 40), (20, 40), (20, 300), (150, 300), (150, 0))) if chance.random() < 0.2 else (0, 0)
     return Person(
         kind,
         nickname,
         acts,
         delay=delay,
         piece=piece,
-        buffer=chance.choice((65_536, 65_536, 900, 3_000)),
+        buffer=chance.choice((65_536, 65_536, 65_536, 900, 3_000)),
     )
 
 
@@ -148,7 +148,7 @@ def _fault(chance: random.Random, people: int) -> Fault:
     when: When = chance.choice(("time", "time", "step", "append", "written", "publish"))
     at = {"time": LASTS, "step": 4_000}.get(when, 25)
     spans = {"collapse": (1, 3_000), "jump": (500, 30_000)}
-    low, high = spans.get(harm, chance.choice(((0, 300), (300, 8_000), (8_000, 45_000))))
+    low, high = spans.get(harm, chance.choice(((0, 300), (300, 8_000), (8_000, 25_000))))
     return Fault(
         when, chance.randint(1, at), harm, chance.randrange(people * 2), chance.randint(low, high)
     )

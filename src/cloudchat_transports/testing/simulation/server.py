@@ -30,6 +30,7 @@ from cloudchat_transports.ws.server import WebSocketServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloudchat_transports.outlet import Outlet
     from cloudchat_transports.testing.simulation.cloud import Cloud
     from cloudchat_transports.testing.simulation.log import Disk, Fate, Moment
     from cloudchat_transports.testing.simulation.network import Network
@@ -99,6 +100,7 @@ class Life:
         """Whether it serves."""
         self.dead = False
         self._network = network
+        self._listener: Listener | None = None
         self._stopping = trio.Event()
         self._scope = trio.CancelScope()
 
@@ -124,7 +126,7 @@ class Life:
         app = HttpApp(node, access, rates=rates)
         http = HttpServer(app, bounds, node.heartbeat)
         listening = self._network.listen()
-        listener = Listener(
+        self._listener = listener = Listener(
             [listening],  # type: ignore[list-item] # any that behaves as one will do
             limits=bounds,
             websockets=websockets,
@@ -143,6 +145,10 @@ class Life:
             app.wind_down()
             await listener.shut_down(SHUTDOWN)
             nursery.cancel_scope.cancel()
+
+    def outlets(self) -> list[Outlet]:
+        """Return the connections that it has, as it sees them."""
+        return [] if self._listener is None else list(self._listener._outlets)  # noqa: SLF001
 
     def kill(self, *, silent: bool, complete: bool) -> None:
         """End it here and now; see `Network.kill` and `DiskLog.die`."""

@@ -15,6 +15,7 @@ import trio
 
 from cloudchat_engine.ports import LogError
 from cloudchat_transports.testing.simulation import scheduler
+from cloudchat_transports.testing.simulation.buffers import look
 from cloudchat_transports.testing.simulation.checks import check
 from cloudchat_transports.testing.simulation.cloud import Cloud, ProviderBugError
 from cloudchat_transports.testing.simulation.clock import VirtualClock
@@ -128,6 +129,7 @@ class World:
     async def _until(self, what: str, bound: float, fact: Any) -> None:
         with trio.move_on_after(bound):
             while (missing := fact()) != "":  # noqa: ASYNC110 - it looks in virtual time
+                look(self)
                 await trio.sleep(0.25)
             return
         raise ViolationError(what, f"after {bound:g} s {missing}")

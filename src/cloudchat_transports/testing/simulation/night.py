@@ -1,0 +1,84 @@
+"""Many worlds: seeds lived through by several processes, and what they amount to."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from cloudchat_transports.testing.simulation.plan import draw
+from cloudchat_transports.testing.simulation.shrink import shrink
+from cloudchat_transports.testing.simulation.world import Outcome, live_through
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cloudchat_transports.testing.simulation.plan import Plan
+
+CHUNK: Final = 20
+"""Worlds that a process is given at once."""
+
+
+@dataclass
+class Night:
+    """What many worlds amount to; `took` are seconds on the wall, `lasted` those in the worlds."""
+
+    worlds: int = 0
+    took: float = 0.0
+    lasted: float = 0.0
+    coverage: Counter[str] = field(default_factory=Counter)
+    broken: list[tuple[int, str, str]] = field(default_factory=list)
+    """The seeds that broke a promise, which one, and how."""
+
+    def table(self) -> str:
+        """Return what happened how often, for people."""
+        lines = [f"{times:>9,} {what}" for what, times in sorted(self.coverage.items())]
+        lines.append(
+            f"{self.worlds:,} worlds, {self.lasted:,.0f} s in them, lived through in {self.took:.0f} s; "
+            f"{len(self.broken)} broke a promise"
+        )
+        return "\n".join(lines)
+
+
+def live_through_many(seeds: Iterable[int], workers: int = 2, give_up: int = 3) -> Night:
+    """Live through the worlds of `seeds`, in `workers` processes; end early when `give_up` of them broke a promise."""
+    night, began, every = Night(), time.perf_counter(), list(seeds)
+    chunks = [every[start : start + CHUNK] for start in range(0, len(every), CHUNK)]
+    # Not forked: who runs the tests may have threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        for worlds, lasted, coverage, broken in pool.map(_live_through, chunks):
+            night.worlds += worlds
+            night.lasted += lasted
+            night.coverage.update(coverage)
+            night.broken += broken
+            if len(night.broken) >= give_up:
+                pool.shutdown(cancel_futures=True)
+                break
+    night.took = time.perf_counter() - began
+    return night
+
+
+def _live_through(
+    seeds: list[int],
+) -> tuple[int, float, Counter[str], list[tuple[int, str, str]]]:
+    coverage, broken, lasted = Counter[str](), list[tuple[int, str, str]](), 0.0
+    for seed in seeds:
+        outcome = live_through(draw(seed))
+        coverage.update(outcome.coverage)
+        lasted += outcome.took
+        if outcome.broken:
+            broken.append((seed, outcome.broken, outcome.detail))
+    return len(seeds), lasted, coverage, broken
+
+
+def smallest(outcome: Outcome) -> Outcome:
+    """Return the outcome of the smallest plan found that breaks the promise that `outcome` broke."""
+
+    def breaks(plan: Plan) -> bool:
+        return live_through(plan).broken == outcome.broken
+
+    return live_through(shrink(outcome.plan, breaks))
