@@ -67,7 +67,7 @@ class WebSocketServer:
         """
         self._node, self._fanout, self._rates, self._check = node, fanout, rates, check
         self._transports = transports
-        self._channels: set[Channel] = set()
+        self._channels: dict[Channel, None] = {}  # in their order, so that a simulated run can be repeated
         self._snapshots: dict[frozenset[str], tuple[Sequence[bytes], bytes]] = {}
 
     async def serve(self, outlet: Outlet, head: bytes) -> None:
@@ -88,7 +88,7 @@ class WebSocketServer:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # lost, or ended by us from elsewhere: what follows is the same
         finally:
-            self._channels.discard(channel)
+            self._channels.pop(channel, None)
             self._fanout.unfollow(outlet)
             self._node.close_feed(channel.feed, channel.ending)
             await outlet.aclose()
@@ -110,7 +110,7 @@ class WebSocketServer:
         channel = Channel(self._node, outlet, session, self._rates)
         beginning = self._node.begin(request.after, request.topics, feed)
         self._node.open_feed(feed, channel.close)
-        self._channels.add(channel)
+        self._channels[channel] = None
         first = upgrade.accept() + text_frame(beginning.welcome)
         if beginning.gap is not None:
             first += text_frame(beginning.gap)

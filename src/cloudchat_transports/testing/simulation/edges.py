@@ -21,6 +21,10 @@ from unittest import mock
 import anyio.to_thread
 import trio
 
+# The clients are here so that nothing is imported for the first time within a world: that draws numbers.
+import cloudchat_transports.poll.client
+import cloudchat_transports.sse.client
+import cloudchat_transports.ws.client_trio  # noqa: F401
 from cloudchat_transports import feeds
 from cloudchat_transports.testing.simulation.network import FIRST_FD, Socket
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from cloudchat_transports.testing.simulation.buffers import look
+from cloudchat_transports.testing.simulation.history import ViolationError
 from cloudchat_transports.testing.simulation.plan import LASTS
+from cloudchat_transports.testing.simulation.presence import Presences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,7 @@ class Faults:
                 self._waiting.setdefault((fault.when, fault.at), []).append(fault)
         self._timed.sort(key=lambda fault: fault.at)
         self._publications = 0
+        self._presences = Presences(world)
         self._undoing = 0
 
     def instruments(self) -> list[trio.abc.Instrument]:
@@ -72,6 +75,10 @@ class Faults:
     def published(self) -> None:
         """A batch was published, and nobody has been answered yet."""
         self._publications += 1
+        try:
+            self._presences.look()
+        except ViolationError as error:  # a node lets nothing come through to it
+            self._world.accused = self._world.accused or error
         self.reached("publish", self._publications)
 
     # -- striking

@@ -181,6 +181,7 @@ class Connection:
         self.number = network.connections
         self.network, self.line, self.sink = network, line, sink
         self.kind = ""
+        self.opened_at = trio.current_time()
         self.double: Connection | None = None
         self.up, self.down = Pipe(self, "up"), Pipe(self, "down")
         self.client = Socket(network, self, "client", self.down, self.up)

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 CLIMB: Final = 1.0
 """Seconds after which a person whose client is on a lesser transport has a better one tried."""
 
+ABSENCE: Final = 65.0
+"""Seconds that an absent person is away: longer than it takes until a server drops old records."""
+
+_GARBAGE: Final = ("code 1002", "code 1007", "code 1009", "no frame", "no event")
+"""What a client says of bytes that make no sense."""
+
 _ORDERS: Final[dict[str, Callable[[str, str], ClientCommand]]] = {
     "start": Start,
     "stop": Stop,
@@ -59,7 +65,7 @@ class Liver:
         )
         self._world, self._ids = world, 0
         self._said: list[str] = []
-        self._remembering = True
+        self._remembering, self._absence = True, 0.0
         self._life, self._joining = trio.CancelScope(), trio.Lock()
         self._leaving = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -74,6 +80,8 @@ class Liver:
             if not self._remembering:
                 self.witness.forget()
             self._remembering = True
+            await trio.sleep(self._absence)
+            self._absence = 0.0
             with trio.CancelScope() as self._life:
                 await self._with_client(acts)
 
@@ -95,8 +103,9 @@ class Liver:
                     while acts:
                         act = acts.pop(0)
                         await trio.sleep(act.after / 1000)
-                        if act.verb in {"restart", "forget"}:
-                            self._die(remembering=act.verb == "restart")
+                        if act.verb in {"restart", "forget", "absent"}:
+                            self._absence = ABSENCE if act.verb == "absent" else 0.0
+                            self._die(remembering=act.verb != "forget")
                             await trio.lowlevel.checkpoint()
                         asking.start_soon(self._act, act)
                 self.finished = True
@@ -120,6 +129,8 @@ class Liver:
         async for item in client:
             if isinstance(item, Disconnected):
                 self._world.note(f"{self.name}: disconnected, {item.why}")
+                if any(sign in item.why for sign in _GARBAGE):
+                    raise ViolationError("frames", f"{self.name} was sent what is no frame: {item.why}")
             elif isinstance(item, NicknameLost):
                 self._world.network.coverage["a nickname lost to somebody else"] += 1
                 assert self._nursery is not None, "it listens in one"

@@ -16,9 +16,10 @@ from cloudchat_transports.testing.simulation.log import Fate
 
 Kind = Literal["ws", "sse", "poll", "auto"]
 Verb = Literal[
-    "say", "burst", "create", "start", "stop", "remove", "rename", "leave", "redact", "ping", "restart", "forget"
+    "say", "burst", "create", "start", "stop", "remove", "rename", "leave", "redact", "ping", "restart", "forget", "absent",
 ]
-"""What a person does. `restart`: the client is killed and comes back with its cursor; `forget`: without one."""
+"""What a person does. `restart`: the client is killed and comes back with its cursor; `forget`: without one; `absent`:
+with its cursor, after more than a minute."""
 
 Harm = Literal[
     "cut", "half", "deaf", "stall up", "stall down", "block", "collapse", "double", "shift",
@@ -71,7 +72,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A world to be. `log_delay` in ms, `mood` of the cloud in percent; `keep` counts records (0: all)."""
+    """A world to be. `log_delay` in ms, `mood` of the cloud in percent, `frame` and `window` in bytes, the others in seconds;
+    `keep` counts records (0: all)."""
 
     seed: int
     people: tuple[Person, ...]
@@ -84,6 +86,7 @@ class Plan(msgspec.Struct, frozen=True):
     window: int = 8_388_608
     snapshot_every: int = 10_000
     keep: int = 0
+    frame: int = 65_536
 
 
 _TO_LINES: Final[tuple[Harm, ...]] = (
@@ -101,11 +104,11 @@ _VERBS: Final[tuple[Verb, ...]] = (
 def draw(seed: int) -> Plan:
     """Return the plan of `seed`."""
     chance = random.Random(f"plan {seed}")
-    people = tuple(_person(chance, number) for number in range(chance.choice((1, 2, 2, 2, 2, 3, 3, 4))))
+    keep = chance.choice((0, 0, 0, 0, 0, 0, 5, 15))
+    people = tuple(_person(chance, number, keep) for number in range(chance.choice((1, 2, 2, 2, 2, 3, 3, 4))))
     faults = [_fault(chance, len(people)) for _ in range(chance.choice((1, 2, 3, 4, 5, 6)))]
     if any(fault.harm == "restore" for fault in faults):
         faults.append(Fault("time", chance.randrange(LASTS // 2), "back up"))
-    keep = chance.choice((0, 0, 0, 0, 8, 25))
     return Plan(
         seed,
         people,
@@ -118,12 +121,15 @@ def draw(seed: int) -> Plan:
         window=chance.choice((700, 3_000, 8_388_608)),
         snapshot_every=chance.choice((5, 20, 10_000)),
         keep=keep,
+        frame=chance.choice((4_600, 65_536, 65_536)),
     )
 
 
-def _person(chance: random.Random, number: int) -> Person:
+def _person(chance: random.Random, number: int, keep: int) -> Person:
     kind: Kind = chance.choice(("ws", "ws", "ws", "sse", "sse", "poll", "auto", "auto", "auto"))
     acts = tuple(_act(chance) for _ in range(chance.randint(1, 5)))
+    if keep and not number:  # where old records are dropped, somebody is to miss them
+        acts = (*acts[:2], Act(0, "absent"), *acts[2:])
     # Some want the same name.
     nickname = "Alexandra" if chance.random() < 0.25 else f"Person {number}"
     # The slowest line has about 2 kB/s.

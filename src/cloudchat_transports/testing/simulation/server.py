@@ -49,6 +49,8 @@ def limits(plan: Plan) -> Limits:
         {
             "operation_time": OPERATION,
             "window": plan.window,
+            "frame": plan.frame,
+            "text": (plan.frame - 4_096) // 4,
             "snapshot_every": plan.snapshot_every,
             "finished_operations": 5,
             "stalled": 20,

@@ -54,7 +54,9 @@ class Witness:
                 if self._complete:
                     raise ViolationError("gap", f"{self._who} was told of {frame}; nothing is lost")
                 self._lost = True
-            case Snapshot(more=False):
+            case Snapshot(more=True):
+                self._coverage["a snapshot in several parts"] += 1
+            case Snapshot():
                 self._coverage["a feed that began with a snapshot"] += 1
                 if not self._lost:
                     raise ViolationError(

@@ -74,6 +74,8 @@ class World:
         """How wrong (ms) the wall clock is that the next process reads when it begins."""
         self.down = 0.0
         """Seconds until the next process begins, once this one has ended."""
+        self.accused: ViolationError | None = None
+        """What was found wrong where nothing could be raised."""
         self.people: list[Liver] = []
         for number, person in enumerate(plan.people):
             address = f"127.0.1.{number + 1}"
@@ -209,6 +211,8 @@ def live_through(plan: Plan, instruments: Sequence[trio.abc.Instrument] = ()) ->
                 scheduler.run(main, plan.seed, [*world.faults.instruments(), *instruments])
             except BaseExceptionGroup as group:
                 broken, detail = _told(group)
+        if world.accused is not None:
+            broken, detail = world.accused.check, world.accused.detail
         if bugs.found and not broken:
             broken, detail = "bug", bugs.found[0]
     finally:

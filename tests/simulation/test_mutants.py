@@ -1,0 +1,19 @@
+"""A simulation that finds nothing may be blind: each of these bugs, planted on purpose, is found by the default worlds."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudchat_transports.testing.simulation.plan import draw
+from cloudchat_transports.testing.simulation.world import live_through
+from tests.simulation.conftest import DEFAULT
+from tests.simulation.mutants import MUTANTS, Mutant
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_bug_is_caught_by_the_promise_that_it_breaks(mutant: Mutant) -> None:
+    outcome = mutant.caught(DEFAULT)
+    assert outcome is not None, "no default world notices it"
+    assert outcome.broken in mutant.breaks, outcome.detail
+    sound = live_through(draw(outcome.plan.seed))
+    assert not sound.broken, "the world is fine without it"

@@ -1,0 +1,23 @@
+"""Thousands of worlds, in each of which things go wrong: no promise is broken, and nothing interesting is left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudchat_transports.testing.simulation.__main__ import investigate
+from cloudchat_transports.testing.simulation.coverage import MUST_HAPPEN
+from cloudchat_transports.testing.simulation.night import live_through_many
+from tests.simulation.conftest import DEFAULT
+
+
+def test_whatever_goes_wrong_no_promise_is_broken(
+    seeds: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night = live_through_many(range(seeds), workers=2)
+    with capsys.disabled():
+        print(f"\n{night.table()}")
+    if night.broken:
+        pytest.fail(investigate(night.broken[0][0]), pytrace=False)
+    assert night.worlds == seeds
+    if seeds >= DEFAULT:
+        assert [what for what in MUST_HAPPEN if not night.coverage[what]] == []
