@@ -1,4 +1,4 @@
-"""A simulation that finds nothing may be blind: each of these bugs, planted on purpose, is found by the default worlds."""
+"""A simulation that finds nothing may be blind: each of these bugs, planted on purpose, is found by a default world."""
 
 from __future__ import annotations
 

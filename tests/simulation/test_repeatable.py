@@ -30,7 +30,7 @@ class Steps(trio.abc.Instrument):
 
 def digest(seed: int) -> str:
     steps = Steps()
-    outcome = live_through(draw(seed), [steps])
+    outcome = live_through(draw(seed), instruments=[steps])
     assert steps.count > 100
     assert len(outcome.trace) > 10
     return f"{outcome.digest} {steps.count} {steps.hash.hexdigest()}"

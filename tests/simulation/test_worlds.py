@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from cloudchat_transports.testing.simulation.__main__ import investigate
@@ -15,7 +17,7 @@ def test_whatever_goes_wrong_no_promise_is_broken(
 ) -> None:
     night = live_through_many(range(seeds), workers=2)
     with capsys.disabled():
-        print(f"\n{night.table()}")
+        sys.stdout.write(f"\n{night.table()}\n")
     if night.broken:
         pytest.fail(investigate(night.broken[0][0]), pytrace=False)
     assert night.worlds == seeds

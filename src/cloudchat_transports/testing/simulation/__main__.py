@@ -1,8 +1,8 @@
 """Lives through simulated worlds: many at night, or one again and again.
 
-    python -m cloudchat_transports.testing.simulation --seeds 100000       # a night
-    python -m cloudchat_transports.testing.simulation --seed 123           # one world, with its trace
-    python -m cloudchat_transports.testing.simulation --plan plan.json     # one that was cut down, or written by hand
+python -m cloudchat_transports.testing.simulation --seeds 100000       # a night
+python -m cloudchat_transports.testing.simulation --seed 123           # one world, with its trace
+python -m cloudchat_transports.testing.simulation --plan plan.json     # one that was cut down, or written by hand
 """
 
 from __future__ import annotations
@@ -56,11 +56,21 @@ def main(arguments: list[str] | None = None) -> int:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seeds", type=int, metavar="N", help="live through N worlds")
-    what.add_argument("--seed", type=int, metavar="SEED", help="live through one, and print its trace")
-    what.add_argument("--plan", metavar="FILE", help="live through a plan in JSON (-: standard input)")
-    parser.add_argument("--from", type=int, default=0, metavar="SEED", dest="first", help="the first of N")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
-    parser.add_argument("--shrink", action="store_true", help="cut a plan that breaks a promise down first")
+    what.add_argument(
+        "--seed", type=int, metavar="SEED", help="live through one, and print its trace"
+    )
+    what.add_argument(
+        "--plan", metavar="FILE", help="live through a plan in JSON (-: standard input)"
+    )
+    parser.add_argument(
+        "--from", type=int, default=0, metavar="SEED", dest="first", help="the first of N"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="processes (default: 2)"
+    )
+    parser.add_argument(
+        "--shrink", action="store_true", help="cut a plan that breaks a promise down first"
+    )
     given = parser.parse_args(arguments)
     if given.seeds is not None:
         night = live_through_many(range(given.first, given.first + given.seeds), given.workers)

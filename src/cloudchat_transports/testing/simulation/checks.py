@@ -74,7 +74,9 @@ def check(world: World) -> None:
     assert world.life is not None, "a server is up"
     live = world.life.node.state
     if live != states[live.offset]:
-        raise ViolationError("replay", "what the server has in memory is not what its log amounts to")
+        raise ViolationError(
+            "replay", "what the server has in memory is not what its log amounts to"
+        )
 
 
 def once(evidence: Evidence) -> None:
@@ -192,7 +194,9 @@ def _was_refused_rightly(asked: Operation, refusal: Refusal, evidence: Evidence)
     if reason is None:
         raise ViolationError("refusal", f"{asked.verb} {asked.text!r} was refused: {refusal}")
     if not any(map(reason, evidence.states[asked.asked_head : asked.answered_head + 1])):
-        raise ViolationError("linearizable", f"{refusal} for {asked.verb} {asked.text!r} was never true")
+        raise ViolationError(
+            "linearizable", f"{refusal} for {asked.verb} {asked.text!r} was never true"
+        )
 
 
 def folded(who: str, sightings: Sequence[Snapshot], evidence: Evidence) -> None:
@@ -208,7 +212,9 @@ def folded(who: str, sightings: Sequence[Snapshot], evidence: Evidence) -> None:
             continue
         expected = _without(_snapshot(evidence.states[offset]), redacted)
         if _without(seen, redacted) != expected:
-            raise ViolationError("folded", f"{who} at {seen.cursor} has {seen}, but the log has {expected}")
+            raise ViolationError(
+                "folded", f"{who} at {seen.cursor} has {seen}, but the log has {expected}"
+            )
 
 
 def _snapshot(state: Workspace) -> Snapshot:

@@ -94,7 +94,9 @@ class CloudProvider:
         with trio.move_on_after(seconds):
             await self._death.wait()
         if self._death.is_set():
-            raise ProviderError("gone", f"the process is gone, and operation {work.operation} with it")
+            raise ProviderError(
+                "gone", f"the process is gone, and operation {work.operation} with it"
+            )
 
     async def list_owned(self) -> list[str]:
         return list(self._cloud.instances)

@@ -26,7 +26,8 @@ import cloudchat_transports.poll.client
 import cloudchat_transports.sse.client
 import cloudchat_transports.ws.client_trio  # noqa: F401
 from cloudchat_transports import feeds
-from cloudchat_transports.testing.simulation.network import FIRST_FD, Socket
+from cloudchat_transports.testing.simulation.network import FIRST_FD
+from cloudchat_transports.testing.simulation.sockets import Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

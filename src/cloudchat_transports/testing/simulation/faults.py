@@ -18,7 +18,7 @@ from cloudchat_transports.testing.simulation.presence import Presences
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cloudchat_transports.testing.simulation.network import Line, Side
+    from cloudchat_transports.testing.simulation.network import Direction, Line, Side
     from cloudchat_transports.testing.simulation.plan import Fault, When
     from cloudchat_transports.testing.simulation.world import World
 
@@ -111,7 +111,7 @@ class Faults:
                 if network.cut(line, _SIDES[fault.harm]):
                     network.coverage[f"a line broken: {fault.harm}"] += 1
             case "stall up" | "stall down":
-                direction = "up" if fault.harm == "stall up" else "down"
+                direction: Direction = "up" if fault.harm == "stall up" else "down"
                 network.coverage[f"a line on which nothing went {direction}"] += 1
                 network.stall(line, direction, True)
                 self._undo(fault, lambda: network.stall(line, direction, False))
@@ -187,9 +187,14 @@ class Faults:
         life = self._world.life
         if life is None or life.dead:
             return
-        log, name = life.log, {
-            "log fails": "failing", "reads fail": "unreadable", "saves fail": "unsavable",
-        }[fault.harm]
+        log, name = (
+            life.log,
+            {
+                "log fails": "failing",
+                "reads fail": "unreadable",
+                "saves fail": "unsavable",
+            }[fault.harm],
+        )
         setattr(log, name, True)
         self._undo(fault, lambda: setattr(log, name, False))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cloudchat_core.errors import CloudchatError
-from cloudchat_core.frames import Ack, Refusal
+
+if TYPE_CHECKING:
+    from cloudchat_core.frames import Ack, Refusal
 
 
 class ViolationError(CloudchatError):

@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from cloudchat_core.codec import load
+from cloudchat_core.events import Record
 from cloudchat_engine.logs.memory import MemoryLog
 from cloudchat_engine.ports import LogUnavailableError, LogUncertainError, Opened
 
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cloudchat_core.codec import StoredRecord
-    from cloudchat_core.events import Record
     from cloudchat_engine.ports import Erasure, Retention, Saved
 
 Fate = Literal["full", "written", "lost"]
-"""What befalls an append: nothing is written, for want of space; or the outcome is not known, and it was, or was not."""
+"""What befalls an append: nothing is written for want of space; or its outcome is not known, and it was, or was not."""
 
 Moment = Literal["append", "written"]
 """What others may wait for: an append has begun, or has become durable."""
@@ -64,7 +64,11 @@ class Disk:
     @property
     def newest(self) -> int:
         """The offset of the newest public event; 0: there is none."""
-        public = (offset for offset, entry in reversed(self.branch.items()) if type(entry.record.event).topic)
+        public = (
+            offset
+            for offset, entry in reversed(self.branch.items())
+            if type(entry.record.event).topic
+        )
         return next(public, 0)
 
     def back_up(self) -> None:

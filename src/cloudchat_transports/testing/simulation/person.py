@@ -1,4 +1,4 @@
-"""A person: a real client on its own line, the acts of the plan, and notes of everything that was asked and answered."""
+"""A person: a real client on its own line, the acts of the plan, and notes of all that was asked and answered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cloudchat_transports.client import (
     NicknameLost,
 )
 from cloudchat_transports.testing.simulation.history import Operation, ViolationError, offset_of
-from cloudchat_transports.testing.simulation.network import PORT
+from cloudchat_transports.testing.simulation.sockets import PORT
 from cloudchat_transports.testing.simulation.witness import Witness
 
 if TYPE_CHECKING:
@@ -86,31 +86,33 @@ class Liver:
                 await self._with_client(acts)
 
     async def _with_client(self, acts: list[Act]) -> None:
-        async with Client(
-            f"http://{self.line.address}:{PORT}",
-            transport=self.person.kind,
-            token=self.token,
-            after=self.witness.mirror.cursor,
-            patient=True,
-            climb=CLIMB,
-            new_id=self._new_id,
-            jitter=self._chance.random,
-        ) as self.client:
-            async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._listen, self.client)
-                async with trio.open_nursery() as asking:
-                    await self._enter(self.person.nickname)
-                    while acts:
-                        act = acts.pop(0)
-                        await trio.sleep(act.after / 1000)
-                        if act.verb in {"restart", "forget", "absent"}:
-                            self._absence = ABSENCE if act.verb == "absent" else 0.0
-                            self._die(remembering=act.verb != "forget")
-                            await trio.lowlevel.checkpoint()
-                        asking.start_soon(self._act, act)
-                self.finished = True
-                await self._leaving.wait()
-                self._nursery.cancel_scope.cancel()
+        async with (
+            Client(
+                f"http://{self.line.address}:{PORT}",
+                transport=self.person.kind,
+                token=self.token,
+                after=self.witness.mirror.cursor,
+                patient=True,
+                climb=CLIMB,
+                new_id=self._new_id,
+                jitter=self._chance.random,
+            ) as self.client,
+            trio.open_nursery() as self._nursery,
+        ):
+            self._nursery.start_soon(self._listen, self.client)
+            async with trio.open_nursery() as asking:
+                await self._enter(self.person.nickname)
+                while acts:
+                    act = acts.pop(0)
+                    await trio.sleep(act.after / 1000)
+                    if act.verb in {"restart", "forget", "absent"}:
+                        self._absence = ABSENCE if act.verb == "absent" else 0.0
+                        self._die(remembering=act.verb != "forget")
+                        await trio.lowlevel.checkpoint()
+                    asking.start_soon(self._act, act)
+            self.finished = True
+            await self._leaving.wait()
+            self._nursery.cancel_scope.cancel()
 
     def leave(self) -> None:
         """End the session in order."""
@@ -130,7 +132,9 @@ class Liver:
             if isinstance(item, Disconnected):
                 self._world.note(f"{self.name}: disconnected, {item.why}")
                 if any(sign in item.why for sign in _GARBAGE):
-                    raise ViolationError("frames", f"{self.name} was sent what is no frame: {item.why}")
+                    raise ViolationError(
+                        "frames", f"{self.name} was sent what is no frame: {item.why}"
+                    )
             elif isinstance(item, NicknameLost):
                 self._world.network.coverage["a nickname lost to somebody else"] += 1
                 assert self._nursery is not None, "it listens in one"
@@ -147,7 +151,9 @@ class Liver:
         if self.witness.mirror.cursor:
             self._world.network.coverage[f"a feed resumed by {client.transport}"] += 1
         if self._transport and self._transport != client.transport:
-            self._world.network.coverage[f"a move from {self._transport} to {client.transport}"] += 1
+            self._world.network.coverage[
+                f"a move from {self._transport} to {client.transport}"
+            ] += 1
         self._transport = client.transport
 
     # -- acting
@@ -233,7 +239,9 @@ class Liver:
         """See that what is acknowledged is in the log."""
         disk = self._world.disk
         if offset_of(ack.cursor) > disk.head and not disk.lost:
-            raise ViolationError("durable", f"{asked.verb} of {self.name} has {ack}, which the log has not")
+            raise ViolationError(
+                "durable", f"{asked.verb} of {self.name} has {ack}, which the log has not"
+            )
         entry = disk.branch.get(offset_of(ack.cursor))
         if entry is not None and entry.at < asked.answered_at - 2:
             self._world.network.coverage["a command answered long after it had happened"] += 1

@@ -16,14 +16,42 @@ from cloudchat_transports.testing.simulation.log import Fate
 
 Kind = Literal["ws", "sse", "poll", "auto"]
 Verb = Literal[
-    "say", "burst", "create", "start", "stop", "remove", "rename", "leave", "redact", "ping", "restart", "forget", "absent",
+    "say",
+    "burst",
+    "create",
+    "start",
+    "stop",
+    "remove",
+    "rename",
+    "leave",
+    "redact",
+    "ping",
+    "restart",
+    "forget",
+    "absent",
 ]
 """What a person does. `restart`: the client is killed and comes back with its cursor; `forget`: without one; `absent`:
 with its cursor, after more than a minute."""
 
 Harm = Literal[
-    "cut", "half", "deaf", "stall up", "stall down", "block", "collapse", "double", "shift",
-    "crash", "blackout", "stop", "restore", "jump", "back up", "log fails", "reads fail", "saves fail",
+    "cut",
+    "half",
+    "deaf",
+    "stall up",
+    "stall down",
+    "block",
+    "collapse",
+    "double",
+    "shift",
+    "crash",
+    "blackout",
+    "stop",
+    "restore",
+    "jump",
+    "back up",
+    "log fails",
+    "reads fail",
+    "saves fail",
 ]
 """
 * to one line: `cut` breaks its connections, `half` without the server noticing, `deaf` without the client noticing;
@@ -72,8 +100,9 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A world to be. `log_delay` in ms, `mood` of the cloud in percent, `frame` and `window` in bytes, the others in seconds;
-    `keep` counts records (0: all)."""
+    """A world to be. `log_delay` is in ms, `mood` (of the cloud) in percent, `frame` and `window` in bytes, `grace` and
+    `heartbeat` in seconds; `snapshot_every` and `keep` (0: all) count records. `fates` are those of appends by number.
+    """
 
     seed: int
     people: tuple[Person, ...]
@@ -90,14 +119,48 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 _TO_LINES: Final[tuple[Harm, ...]] = (
-    "cut", "cut", "half", "deaf", "stall up", "stall down", "block", "collapse", "collapse", "double",
+    "cut",
+    "cut",
+    "half",
+    "deaf",
+    "stall up",
+    "stall down",
+    "block",
+    "collapse",
+    "collapse",
+    "double",
 )
 _TO_SERVER: Final[tuple[Harm, ...]] = (
-    "crash", "crash", "crash", "blackout", "stop", "restore", "jump", "log fails", "reads fail", "saves fail", "shift",
+    "crash",
+    "crash",
+    "crash",
+    "blackout",
+    "stop",
+    "restore",
+    "jump",
+    "log fails",
+    "reads fail",
+    "saves fail",
+    "shift",
 )
 _VERBS: Final[tuple[Verb, ...]] = (
-    "say", "say", "say", "say", "burst", "create", "create", "start", "start", "stop", "remove",
-    "rename", "leave", "redact", "ping", "restart", "forget",
+    "say",
+    "say",
+    "say",
+    "say",
+    "burst",
+    "create",
+    "create",
+    "start",
+    "start",
+    "stop",
+    "remove",
+    "rename",
+    "leave",
+    "redact",
+    "ping",
+    "restart",
+    "forget",
 )
 
 
@@ -105,7 +168,9 @@ def draw(seed: int) -> Plan:
     """Return the plan of `seed`."""
     chance = random.Random(f"plan {seed}")
     keep = chance.choice((0, 0, 0, 0, 0, 0, 5, 15))
-    people = tuple(_person(chance, number, keep) for number in range(chance.choice((1, 2, 2, 2, 2, 3, 3, 4))))
+    people = tuple(
+        _person(chance, number, keep) for number in range(chance.choice((1, 2, 2, 2, 2, 3, 3, 4)))
+    )
     faults = [_fault(chance, len(people)) for _ in range(chance.choice((1, 2, 3, 4, 5, 6)))]
     if any(fault.harm == "restore" for fault in faults):
         faults.append(Fault("time", chance.randrange(LASTS // 2), "back up"))
@@ -113,7 +178,10 @@ def draw(seed: int) -> Plan:
         seed,
         people,
         tuple(faults),
-        fates={chance.randint(2, 25): chance.choice(("full", "written", "lost")) for _ in range(chance.choice((0, 0, 1, 2)))},
+        fates={
+            chance.randint(2, 25): chance.choice(("full", "written", "lost"))
+            for _ in range(chance.choice((0, 0, 1, 2)))
+        },
         log_delay=chance.choice((0, 0, 3, 40, 700)),
         mood=chance.choice((0, 50, 100)),
         grace=chance.choice((0, 2, 5, 5, 5)),
@@ -133,7 +201,11 @@ def _person(chance: random.Random, number: int, keep: int) -> Person:
     # Some want the same name.
     nickname = "Alexandra" if chance.random() < 0.25 else f"Person {number}"
     # The slowest line has about 2 kB/s.
-    delay, piece = chance.choice(((1, 40), (20, 40), (20, 300), (150, 300), (150, 0))) if chance.random() < 0.2 else (0, 0)
+    delay, piece = (
+        chance.choice(((1, 40), (20, 40), (20, 300), (150, 300), (150, 0)))
+        if chance.random() < 0.2
+        else (0, 0)
+    )
     return Person(
         kind,
         nickname,

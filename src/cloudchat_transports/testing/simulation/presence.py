@@ -35,12 +35,14 @@ class Presences:
         for outlet in life.outlets():
             connection = outlet.socket.connection  # type: ignore[attr-defined]
             ours = any(p.scope == scope and p.line is connection.line for p in world.people)
+            follows = not (outlet.closed or connection.sink or outlet.source is None)
             # A feed that was open when the participation joined last, and still is.
-            if ours and connection.kind in {"ws", "sse"} and connection.opened_at < joined:
-                if not (outlet.closed or connection.sink or outlet.source is None):
-                    raise ViolationError(
-                        "present", f"{event}, but connection {connection.number} is open since it joined"
-                    )
+            lasts = connection.kind in {"ws", "sse"} and connection.opened_at < joined
+            if ours and follows and lasts:
+                raise ViolationError(
+                    "present",
+                    f"{event}, but connection {connection.number} is open since it joined",
+                )
 
     def _joined_at(self, before: int, scope: str) -> float | None:
         """Return when (virtual seconds) this participation joined last in the life that says that it left."""
@@ -49,7 +51,7 @@ class Presences:
             memory = branch[offset].record.private.memory
             if branch[offset].life != branch[before].life:
                 return None
-            if memory is not None and memory.scope == scope and memory.ack is not None:
-                if isinstance(memory.ack.resumed, bool):
-                    return branch[offset].at
+            ack = memory.ack if memory is not None and memory.scope == scope else None
+            if ack is not None and isinstance(ack.resumed, bool):
+                return branch[offset].at
         return None

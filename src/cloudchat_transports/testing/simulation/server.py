@@ -22,7 +22,6 @@ from cloudchat_transports.access import Access
 from cloudchat_transports.fanout import Fanout
 from cloudchat_transports.http import HttpApp
 from cloudchat_transports.listener import Listener
-from cloudchat_transports.testing.simulation.clock import VirtualClock
 from cloudchat_transports.testing.simulation.cloud import CloudProvider
 from cloudchat_transports.testing.simulation.log import DiskLog
 from cloudchat_transports.ws.server import WebSocketServer
@@ -31,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloudchat_transports.outlet import Outlet
+    from cloudchat_transports.testing.simulation.clock import VirtualClock
     from cloudchat_transports.testing.simulation.cloud import Cloud
     from cloudchat_transports.testing.simulation.log import Disk, Fate, Moment
     from cloudchat_transports.testing.simulation.network import Network
+    from cloudchat_transports.testing.simulation.parts import Parts
     from cloudchat_transports.testing.simulation.plan import Plan
 
 SHUTDOWN: Final = 5.0
@@ -66,12 +67,14 @@ class Life:
         self,
         number: int,
         plan: Plan,
+        *,
         network: Network,
         disk: Disk,
         cloud: Cloud,
         clock: VirtualClock,
         fates: dict[int, Fate],
         reached: Callable[[Moment, int], None],
+        parts: Parts,
     ) -> None:
         """Be the `number`-th; `reached` is told how far its appends are."""
         chance = random.Random(f"{plan.seed} life {number}")
@@ -87,8 +90,8 @@ class Life:
         )
         self.provider = CloudProvider(cloud)
         self.node = Node(
-            self.log,
-            self.provider,
+            parts.log(self.log),
+            parts.provider(self.provider),
             clock=clock,
             timer=SystemTimer(clock),
             new_id=lambda: str(UUID(int=chance.getrandbits(128))),

@@ -37,7 +37,16 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
     for number in plan.fates:
         yield replace(plan, fates={key: fate for key, fate in plan.fates.items() if key != number})
     plain = Plan(plan.seed, (), ())
-    for name in ("keep", "mood", "log_delay", "snapshot_every", "window", "frame", "grace", "heartbeat"):
+    for name in (
+        "keep",
+        "mood",
+        "log_delay",
+        "snapshot_every",
+        "window",
+        "frame",
+        "grace",
+        "heartbeat",
+    ):
         usual = getattr(plain, name)
         if getattr(plan, name) != usual:
             yield replace(plan, **{name: usual})

@@ -25,7 +25,7 @@ _OFTEN = 0.2  # part of the moments at which what is known is kept for compariso
 
 
 class Witness:
-    """One person's view. `complete` says whether the log has everything since its beginning: then nobody hears of gaps."""
+    """One person's view. `complete`: the log has everything since its beginning, so nobody may hear of a gap."""
 
     def __init__(
         self, who: str, disk: Disk, chance: random.Random, coverage: Counter[str], *, complete: bool
@@ -60,7 +60,8 @@ class Witness:
                 self._coverage["a feed that began with a snapshot"] += 1
                 if not self._lost:
                     raise ViolationError(
-                        "gap not said", f"{self._who} got a snapshot at {frame.cursor} out of the blue"
+                        "gap not said",
+                        f"{self._who} got a snapshot at {frame.cursor} out of the blue",
                     )
                 self._lost = False
             case Event():
@@ -78,5 +79,6 @@ class Witness:
             raise ViolationError("durable", f"{self._who} was told {event}, which the log has not")
         if before > here:
             raise ViolationError(
-                "lost", f"{self._who} at {self.mirror.cursor} was told {event}, but not what is at {before}"
+                "lost",
+                f"{self._who} at {self.mirror.cursor} was told {event}, but not what is at {before}",
             )

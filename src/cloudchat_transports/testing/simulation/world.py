@@ -1,4 +1,4 @@
-"""A world: everything that a plan names, brought to life in one process, in virtual time, and looked at when it is over."""
+"""A world: all that a plan names, brought to life in one process and in virtual time, and looked at when it is over."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from cloudchat_engine.ports import LogError
 from cloudchat_transports.testing.simulation import scheduler
 from cloudchat_transports.testing.simulation.buffers import look
 from cloudchat_transports.testing.simulation.checks import check
-from cloudchat_transports.testing.simulation.cloud import Cloud, ProviderBugError
 from cloudchat_transports.testing.simulation.clock import VirtualClock
+from cloudchat_transports.testing.simulation.cloud import Cloud, ProviderBugError
 from cloudchat_transports.testing.simulation.edges import replaced
 from cloudchat_transports.testing.simulation.faults import Faults
 from cloudchat_transports.testing.simulation.history import ViolationError
 from cloudchat_transports.testing.simulation.log import Disk
 from cloudchat_transports.testing.simulation.network import Line, Network
+from cloudchat_transports.testing.simulation.parts import Parts
 from cloudchat_transports.testing.simulation.person import Liver
+from cloudchat_transports.testing.simulation.plan import Plan
 from cloudchat_transports.testing.simulation.server import Life
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cloudchat_transports.testing.simulation.log import Moment
-    from cloudchat_transports.testing.simulation.plan import Plan
 
 CONVERGE: Final = 240.0
 """Virtual seconds within which everything has to come right once the faults are over."""
@@ -59,8 +60,8 @@ class Outcome(msgspec.Struct, frozen=True):
 class World:
     """The parts of a world, for those who act in it."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, parts: Parts) -> None:
+        self.plan, self.parts = plan, parts
         self.trace: list[str] = []
         self.coverage: Counter[str] = Counter()
         self.network = Network(plan.seed, self.coverage, self.note)
@@ -117,9 +118,16 @@ class World:
         """Run one server after the other."""
         while True:
             self.lives += 1
-            clock = VirtualClock(self.drift)
             life = self.life = Life(
-                self.lives, self.plan, self.network, self.disk, self.cloud, clock, self.fates, self.reached
+                self.lives,
+                self.plan,
+                network=self.network,
+                disk=self.disk,
+                cloud=self.cloud,
+                clock=VirtualClock(self.drift),
+                fates=self.fates,
+                reached=self.reached,
+                parts=self.parts,
             )
             life.node.on_publish(self.faults.published)
             self.note(f"server {self.lives} starts")
@@ -130,7 +138,7 @@ class World:
 
     async def _until(self, what: str, bound: float, fact: Any) -> None:
         with trio.move_on_after(bound):
-            while (missing := fact()) != "":  # noqa: ASYNC110 - it looks in virtual time
+            while (missing := fact()) != "":
                 look(self)
                 await trio.sleep(0.25)
             return
@@ -191,9 +199,15 @@ def _listening() -> Iterator[_Bugs]:
         logging.disable(level)
 
 
-def live_through(plan: Plan, instruments: Sequence[trio.abc.Instrument] = ()) -> Outcome:
-    """Return what becomes of `plan`: always the same."""
-    world, broken, detail, took = World(plan), "", "", 0.0
+def live_through(
+    plan: Plan, parts: Parts | None = None, instruments: Sequence[trio.abc.Instrument] = ()
+) -> Outcome:
+    """Return what becomes of `plan`, always the same; `parts` are those that are not ours.
+
+    `instruments` watch Trio's steps. Nothing else may run in this process meanwhile: chance, time and threads are the
+    world's (see `edges.py`).
+    """
+    world, broken, detail, took = World(plan, parts or Parts()), "", "", 0.0
 
     async def main() -> None:
         nonlocal took
