@@ -490,3 +490,39 @@ def test_whenever_the_connection_breaks_each_command_happens_once_and_in_order(
         session.opened()
     assert server.applied == made
     assert settled == made
+
+
+def test_who_was_held_lost_while_its_connection_went_on_joins_again_before_it_says_anything() -> None:
+    session = joined(nickname="Ann")
+    session.submit(Say("c1", "hello"))
+    session.receive(Left("e-5", AT, "Ann", "disconnected"))
+    (join,) = session.transmit()
+    assert json.loads(join)["nickname"] == "Ann"
+    assert not session.joined
+    session.receive(Ack(json.loads(join)["id"], "e-6", nickname="Ann", resumed=True))
+    assert session.joined
+    assert said(session) == ["say:c1"]
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        Left("e-5", AT, "Bob", "disconnected"),  # somebody else
+        Left("e-5", AT, "Ann", "left"),  # on purpose, in another tab
+        Left("e-1", AT, "Ann", "disconnected"),  # before it came back
+        Left("e-0", AT, "Ann", "disconnected"),
+    ],
+)
+def test_a_departure_that_is_another_ones_or_over_changes_nothing(left: Left) -> None:
+    session = joined(nickname="Ann")
+    session.receive(left)
+    assert session.joined
+    assert said(session) == []
+
+
+def test_who_asks_for_a_name_just_when_it_is_held_lost_asks_for_that_name_only() -> None:
+    session = joined(nickname="Ann")
+    session.join("Anna")
+    session.receive(Left("e-5", AT, "Ann", "disconnected"))
+    (join,) = session.transmit()
+    assert json.loads(join)["nickname"] == "Anna"
