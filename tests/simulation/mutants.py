@@ -22,6 +22,7 @@ from cloudchat_core.memory import Memories
 from cloudchat_core.snapshot import archive
 from cloudchat_engine import batch, node, upkeep
 from cloudchat_engine.operations import Operations
+from cloudchat_engine.ports import Erasure
 from cloudchat_engine.replica import Replica
 from cloudchat_transports import outlet
 from cloudchat_transports.testing.simulation.plan import draw
@@ -42,6 +43,11 @@ class Mutant:
     plant: Callable[[ExitStack], None]
     breaks: AbstractSet[str]
     seed: int = 0
+
+    @property
+    def row(self) -> str:
+        """Its row in the document."""
+        return f"| {self.name} | {', '.join(f'`{each}`' for each in sorted(self.breaks))} |"
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -251,6 +257,13 @@ def uncertain_append_taken_for_lost(stack: ExitStack) -> None:
     _swap(stack, Replica, "recover", goes_on)
 
 
+def text_not_erased(stack: ExitStack) -> None:
+    def nothing(self: Any, event: Any) -> Any:
+        return Erasure(0, b"")
+
+    _swap(stack, batch._Targets, "erase", nothing)  # noqa: SLF001 - where the bug goes
+
+
 MUTANTS = [
     Mutant("an answer before the append is durable", ack_before_commit, {"durable"}),
     Mutant("events published before the append is durable", published_before_commit, {"durable"}),
@@ -273,6 +286,7 @@ MUTANTS = [
         "a command of unknown outcome told as refused", unknown_told_as_refused, {"refusal", "once"}
     ),
     Mutant("an operation taken up twice after a crash", operation_driven_twice, {"operations"}),
+    Mutant("a text taken back that stays on the disk", text_not_erased, {"erased"}),
     Mutant("a gap that is not said", gap_not_said, {"gap not said"}),
     Mutant("another command id when sent again", new_id_when_sent_again, {"once", "kept"}),
     Mutant(
@@ -287,6 +301,5 @@ MUTANTS = [
 if __name__ == "__main__":
     for mutant in MUTANTS:
         found = mutant.caught(300)
-        seed, broken = (found.plan.seed, found.broken) if found else (-1, "NOT CAUGHT")
-        detail = found.detail[:160] if found else ""
-        print(f"{seed:5} {mutant.name}: {broken} | {detail}", flush=True)  # noqa: T201
+        caught_by = f"seed {found.plan.seed}, {found.broken}: {found.detail[:150]}" if found else ""
+        print(f"{mutant.name}: {caught_by or 'NOT CAUGHT'}", flush=True)  # noqa: T201

@@ -7,8 +7,8 @@ import pytest
 from cloudchat_transports.testing.simulation import Act, Fault, Person, Plan, live_through
 
 FOUND = {
-    # The answer to a poll was held up for longer than the server waits for the next one. The client went on polling, and
-    # never learnt that it was not there any more.
+    # The answer to a poll was held up for longer than the server waits for the next one. The client went on polling,
+    # and never learnt that it was not there any more.
     "a client that polls is held lost while a poll is under way": Plan(
         86,
         (Person("poll", "Ann", ()), Person("ws", "Bob", (Act(30_000, "say"),))),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import trio
 
 from cloudchat_engine.ports import LogUnavailableError
+from cloudchat_transports.client import Client
 from cloudchat_transports.testing.simulation import (
     Act,
     Fault,
@@ -62,6 +65,18 @@ def test_a_log_of_ones_own_that_loses_something_is_found_out() -> None:
     plan = Plan(1, QUIET.people, (Fault("append", 4, "log fails", span=200),))
     assert not live_through(plan).broken
     assert live_through(plan, Parts(log=HopefulLog)).broken == "durable"
+
+
+class RestlessClient(Client):
+    """Asks again at once, for ever."""
+
+    async def __aenter__(self) -> Self:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+
+def test_a_world_in_which_time_stands_still_is_ended() -> None:
+    assert live_through(QUIET, Parts(client=RestlessClient)).broken == "endless"
 
 
 def test_a_plan_that_breaks_a_promise_is_cut_down_to_the_reason() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cloudchat_transports.testing.simulation.plan import draw
@@ -17,3 +19,9 @@ def test_a_planted_bug_is_caught_by_the_promise_that_it_breaks(mutant: Mutant) -
     assert outcome.broken in mutant.breaks, outcome.detail
     sound = live_through(draw(outcome.plan.seed))
     assert not sound.broken, "the world is fine without it"
+
+
+def test_the_document_lists_all_planted_bugs_and_what_catches_them() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text("utf-8")
+    listed = document.partition("| planted | caught by |\n|---|---|\n")[2].strip().split("\n")
+    assert listed == [mutant.row for mutant in MUTANTS]

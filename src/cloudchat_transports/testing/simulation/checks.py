@@ -24,6 +24,7 @@ from cloudchat_transports.testing.simulation.history import ViolationError, offs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cloudchat_core.codec import StoredRecord
     from cloudchat_core.events import Record
     from cloudchat_transports.testing.simulation.history import Operation
     from cloudchat_transports.testing.simulation.log import Entry
@@ -68,6 +69,7 @@ def check(world: World) -> None:
     once(evidence)
     holders(evidence.records)
     operations_end(evidence.records)
+    erased(evidence.records, world.disk.stored())
     linearizable(evidence)
     for person in world.people:
         folded(person.name, [*person.witness.sightings, person.witness.mirror.snapshot()], evidence)
@@ -139,6 +141,15 @@ def operations_end(records: Sequence[Record]) -> None:
             raise ViolationError("operations", f"{event}: this is not what the command is for")
     if under_way:
         raise ViolationError("operations", f"never ended: {under_way}")
+
+
+def erased(records: Sequence[Record], stored: Sequence[StoredRecord]) -> None:
+    """A text that was taken back is nowhere on the disk."""
+    said = {r.event.cursor: r.event.text.encode() for r in records if isinstance(r.event, Message)}
+    bodies = b"\n".join(record.body for record in stored)
+    for record in records:
+        if isinstance(record.event, Redacted) and said[record.event.message] in bodies:
+            raise ViolationError("erased", f"{record.event}: its text is still on the disk")
 
 
 def linearizable(evidence: Evidence) -> None:

@@ -51,10 +51,6 @@ class Faults:
         self._presences = Presences(world)
         self._undoing = 0
 
-    def instruments(self) -> list[trio.abc.Instrument]:
-        """Return what has to watch Trio's steps, where a fault waits for one."""
-        return [_Steps(self)] if any(when == "step" for when, _ in self._waiting) else []
-
     async def run(self) -> None:
         """Strike at the planned moments, and mend everything in the end."""
         with trio.move_on_after(LONGEST):
@@ -211,14 +207,3 @@ class Faults:
             log = world.life.log
             log.failing = log.unreadable = log.unsavable = False
         self.over.set()
-
-
-class _Steps(trio.abc.Instrument):
-    """Counts the turns of all tasks."""
-
-    def __init__(self, faults: Faults) -> None:
-        self._faults, self._count = faults, 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._count += 1
-        self._faults.reached("step", self._count)

@@ -8,8 +8,7 @@ with what the plan has in store for them; and it does nothing more once its proc
 from __future__ import annotations
 
 import copy
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 import trio
@@ -22,10 +21,12 @@ from cloudchat_engine.ports import LogUnavailableError, LogUncertainError, Opene
 if TYPE_CHECKING:
     import random
     from collections import Counter
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from cloudchat_core.codec import StoredRecord
     from cloudchat_engine.ports import Erasure, Retention, Saved
+
+T = TypeVar("T")
 
 Fate = Literal["full", "written", "lost"]
 """What befalls an append: nothing is written for want of space; or its outcome is not known, and it was, or was not."""
@@ -70,6 +71,10 @@ class Disk:
             if type(entry.record.event).topic
         )
         return next(public, 0)
+
+    def stored(self) -> list[StoredRecord]:
+        """Return what a reader of the disk would find; erased texts are not there any more."""
+        return _at_once(self.store.read(0, self.head))
 
     def back_up(self) -> None:
         """Keep a copy of the log as it is now."""
@@ -180,8 +185,7 @@ class DiskLog:
 
     def _write(self, records: Sequence[StoredRecord], erased: Sequence[Erasure]) -> None:
         """Make it durable, in one step: a log in memory awaits nothing."""
-        with suppress(StopIteration):
-            self._disk.store.append(records, records[0].offset - 1, erased).send(None)
+        _at_once(self._disk.store.append(records, records[0].offset - 1, erased))
         now, last = trio.current_time(), self._disk.newest
         for stored in records:
             record = load(stored)
@@ -223,3 +227,13 @@ class DiskLog:
 
     async def aclose(self) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+
+def _at_once(call: Coroutine[Any, Any, T]) -> T:
+    """Return what a log in memory answers: it awaits nothing."""
+    try:
+        call.send(None)
+    except StopIteration as done:
+        answer: T = done.value
+        return answer
+    raise AssertionError("a log in memory has waited")

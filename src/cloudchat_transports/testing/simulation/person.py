@@ -87,7 +87,7 @@ class Liver:
 
     async def _with_client(self, acts: list[Act]) -> None:
         async with (
-            Client(
+            self._world.parts.client(
                 f"http://{self.line.address}:{PORT}",
                 transport=self.person.kind,
                 token=self.token,

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 CONVERGE: Final = 240.0
 """Virtual seconds within which everything has to come right once the faults are over."""
 
+TURNS: Final = 300_000
+"""Turns of tasks that a world may take; it usually takes some thousands."""
+
 FAREWELL: Final = 60.0
 """Virtual seconds within which those who have left have to be gone."""
 
@@ -75,6 +78,7 @@ class World:
         """How wrong (ms) the wall clock is that the next process reads when it begins."""
         self.down = 0.0
         """Seconds until the next process begins, once this one has ended."""
+        self.existence = trio.CancelScope()
         self.accused: ViolationError | None = None
         """What was found wrong where nothing could be raised."""
         self.people: list[Liver] = []
@@ -98,6 +102,10 @@ class World:
     async def run(self) -> None:
         """Live through the plan; raises `ViolationError` in an exception group."""
         trio.socket.set_custom_socket_factory(self.network)  # type: ignore[arg-type]
+        with self.existence:
+            await self._take_place()
+
+    async def _take_place(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.network.run)
             nursery.start_soon(self._serve)
@@ -173,6 +181,22 @@ class World:
         return f"{here} are still there" if here else ""
 
 
+class Turns(trio.abc.Instrument):
+    """Counts the turns of all tasks, and ends a world in which they take turns for ever while time stands still."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._count = world, 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._count += 1
+        self._world.faults.reached("step", self._count)
+        if self._count == TURNS:
+            self._world.accused = ViolationError(
+                "endless", f"{task.name} took the last of {TURNS:,} turns"
+            )
+            self._world.existence.cancel()
+
+
 class _Bugs(logging.Handler):
     """Errors that our code has logged with an exception that nobody had planned."""
 
@@ -222,7 +246,7 @@ def live_through(
     try:
         with _listening() as bugs:
             try:
-                scheduler.run(main, plan.seed, [*world.faults.instruments(), *instruments])
+                scheduler.run(main, plan.seed, [Turns(world), *instruments])
             except BaseExceptionGroup as group:
                 broken, detail = _told(group)
         if world.accused is not None:
