@@ -12,7 +12,7 @@
 //
 // What the server could not do for the moment is sent again later, and what came after it waits: order is kept.
 
-/** @import {Answered, Command, Cursor, Frame, Join, Limits, Reply, Uncertain} from "./types.js" */
+/** @import {Answered, Command, Cursor, Frame, Join, LeftEvent, Limits, Reply, Uncertain} from "./types.js" */
 import { hasReached, movesTo } from "./cursors.js";
 import { RefusedError, ownRefusal } from "./errors.js";
 
@@ -44,6 +44,7 @@ export class Session {
   #token;
   #open = false;
   /** The id of the last join that was acknowledged. */ #joinId = "";
+  /** Where the log stood then. */ #joinedAt = "";
 
   /**
    * @param {object} options
@@ -196,8 +197,24 @@ export class Session {
         break;
       case "closing":
         this.retryAfter = frame.retry_after;
+        break;
+      case "left":
+        this.#left(frame);
     }
     return [];
+  }
+
+  /**
+   * Join again where the server has held us lost though the connection goes on: a poll's answer that was long on its
+   * way, say. What is told of the time before our join is over.
+   * @param {LeftEvent} event
+   */
+  #left(event) {
+    const ours = event.nickname === this.nickname && event.reason === "disconnected";
+    if (ours && this.joined && !this.#join && !hasReached(this.#joinedAt, event.cursor)) {
+      this.joined = false;
+      this.#prepare(this.nickname);
+    }
   }
 
   /**
@@ -288,6 +305,7 @@ export class Session {
     this.#join = undefined;
     this.joined = this.introduced = true;
     this.#joinId = join.id;
+    this.#joinedAt = reply.cursor;
     this.nickname = reply.nickname ?? join.nickname;
     /** @type {Outcome[]} */
     const outcomes = [{ type: "entered", join, reply }];

@@ -245,3 +245,28 @@ test("what a reload has to know is written down before it is sent", () => {
   session.transmit();
   assert.deepEqual(kept, [[true, [true]]]);
 });
+
+/** @param {string} cursor @param {object} [more] */
+const left = (cursor, more = {}) =>
+  /** @type {any} */ ({ type: "left", cursor, at: "2026-11-23T10:00:00.000Z", nickname: "Ann", reason: "disconnected", ...more });
+
+test("who was held lost while its connection went on joins again before it says anything", () => {
+  const session = make();
+  joined(session);
+  session.submit(say("a"));
+  session.receive(left("e1-5"));
+  const [join, ...rest] = session.transmit();
+  assert.deepEqual([join.type, rest], ["join", []]);
+  session.receive(ack(join.id, { nickname: "Ann", resumed: true, cursor: "e1-6" }));
+  assert.deepEqual(sent(session), ["a"]);
+});
+
+test("a departure that is another one's, on purpose or over changes nothing", () => {
+  for (const event of [left("e1-5", { nickname: "Bob" }), left("e1-5", { reason: "left" }), left("e1-1")]) {
+    const session = make();
+    joined(session);
+    session.receive(event);
+    assert.equal(session.joined, true);
+    assert.deepEqual(sent(session), []);
+  }
+});
