@@ -52,8 +52,18 @@ class Evidence:
         return [entry.record for entry in self.entries.values()]
 
 
+def check_the_log(world: World) -> None:
+    """Raise `ViolationError` where the log itself breaks a promise; to be called at any time."""
+    records = [entry.record for entry in world.disk.branch.values()]
+    happened_once(records)
+    holders(records)
+    if world.cloud.broken:
+        raise ViolationError("operations", world.cloud.broken[0])
+
+
 def check(world: World) -> None:
     """Raise `ViolationError` where a promise was broken; to be called when nothing is under way."""
+    check_the_log(world)
     states = [Workspace()]
     for entry in world.disk.branch.values():
         states.append(evolve(states[-1], entry.record))
@@ -64,10 +74,7 @@ def check(world: World) -> None:
         frozenset(entry.record.event.cursor for entry in world.disk.lost),
         any(fault.harm == "double" for fault in world.plan.faults),
     )
-    if world.cloud.broken:
-        raise ViolationError("operations", world.cloud.broken[0])
     once(evidence)
-    holders(evidence.records)
     operations_end(evidence.records)
     erased(evidence.records, world.disk.stored())
     linearizable(evidence)
@@ -81,12 +88,16 @@ def check(world: World) -> None:
         )
 
 
-def once(evidence: Evidence) -> None:
-    """Every command happened at most once, and where it was acknowledged, it did."""
-    memories = [r.private.memory for r in evidence.records if r.private.memory is not None]
+def happened_once(records: Sequence[Record]) -> None:
+    """No command happened twice."""
+    memories = [r.private.memory for r in records if r.private.memory is not None]
     for key, times in Counter((memory.scope, memory.id) for memory in memories).items():
         if times > 1:
             raise ViolationError("once", f"the command {key[1]} happened {times} times")
+
+
+def once(evidence: Evidence) -> None:
+    """What was asked happened at most once, where it was acknowledged it did, and where it was refused it did not."""
     said = Counter(r.event.text for r in evidence.records if isinstance(r.event, Message))
     begun = Counter(
         r.event.instance.name

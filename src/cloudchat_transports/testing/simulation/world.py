@@ -16,7 +16,7 @@ import trio
 from cloudchat_engine.ports import LogError
 from cloudchat_transports.testing.simulation import scheduler
 from cloudchat_transports.testing.simulation.buffers import look
-from cloudchat_transports.testing.simulation.checks import check
+from cloudchat_transports.testing.simulation.checks import check, check_the_log
 from cloudchat_transports.testing.simulation.clock import VirtualClock
 from cloudchat_transports.testing.simulation.cloud import Cloud, ProviderBugError
 from cloudchat_transports.testing.simulation.edges import replaced
@@ -150,6 +150,7 @@ class World:
                 look(self)
                 await trio.sleep(0.25)
             return
+        check_the_log(self)  # it may know the reason
         raise ViolationError(what, f"after {bound:g} s {missing}")
 
     def _calm(self) -> str:
