@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 
 import pytest
 
 from cloudchat_transports.testing.simulation.__main__ import investigate
 from cloudchat_transports.testing.simulation.coverage import MUST_HAPPEN
-from cloudchat_transports.testing.simulation.night import live_through_many
+from cloudchat_transports.testing.simulation.night import Night, live_through_many
 from tests.simulation.conftest import DEFAULT
 
 
 def test_whatever_goes_wrong_no_promise_is_broken(
-    seeds: int, capsys: pytest.CaptureFixture[str]
+    seeds: int, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    night = live_through_many(range(seeds), workers=2)
+    limit = float(request.config.getini("faulthandler_timeout"))
+
+    def go_on(_: Night) -> None:
+        """Put off the moment at which this test would be taken for one that hangs: it is one that takes long."""
+        faulthandler.dump_traceback_later(limit, exit=True, file=sys.__stderr__)
+
+    night = live_through_many(range(seeds), workers=2, progress=go_on)
     with capsys.disabled():
         sys.stdout.write(f"\n{night.table()}\n")
     if night.broken:

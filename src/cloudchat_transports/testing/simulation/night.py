@@ -14,7 +14,7 @@ from cloudchat_transports.testing.simulation.shrink import shrink
 from cloudchat_transports.testing.simulation.world import Outcome, live_through
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cloudchat_transports.testing.simulation.plan import Plan
 
@@ -43,8 +43,17 @@ class Night:
         return "\n".join(lines)
 
 
-def live_through_many(seeds: Iterable[int], workers: int = 2, give_up: int = 3) -> Night:
-    """Live through the worlds of `seeds`, in `workers` processes; end early when `give_up` of them broke a promise."""
+def live_through_many(
+    seeds: Iterable[int],
+    workers: int = 2,
+    *,
+    give_up: int = 3,
+    progress: Callable[[Night], None] = lambda _: None,
+) -> Night:
+    """Live through the worlds of `seeds`, in `workers` processes; end early when `give_up` of them broke a promise.
+
+    `progress` is told of every `CHUNK` of them.
+    """
     night, began, every = Night(), time.perf_counter(), list(seeds)
     chunks = [every[start : start + CHUNK] for start in range(0, len(every), CHUNK)]
     # Not forked: who runs the tests may have threads.
@@ -55,6 +64,7 @@ def live_through_many(seeds: Iterable[int], workers: int = 2, give_up: int = 3) 
             night.lasted += lasted
             night.coverage.update(coverage)
             night.broken += broken
+            progress(night)
             if len(night.broken) >= give_up:
                 pool.shutdown(cancel_futures=True)
                 break
