@@ -492,7 +492,9 @@ def test_whenever_the_connection_breaks_each_command_happens_once_and_in_order(
     assert settled == made
 
 
-def test_who_was_held_lost_while_its_connection_went_on_joins_again_before_it_says_anything() -> None:
+def test_who_was_held_lost_while_its_connection_went_on_joins_again_before_it_says_anything() -> (
+    None
+):
     session = joined(nickname="Ann")
     session.submit(Say("c1", "hello"))
     session.receive(Left("e-5", AT, "Ann", "disconnected"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
-import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,19 +12,23 @@ from cloudchat_transports.testing.simulation.coverage import MUST_HAPPEN
 from cloudchat_transports.testing.simulation.night import Night, live_through_many
 from tests.simulation.conftest import DEFAULT
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def test_whatever_goes_wrong_no_promise_is_broken(
-    seeds: int, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    seeds: int,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
 ) -> None:
     limit = float(request.config.getini("faulthandler_timeout"))
 
     def go_on(_: Night) -> None:
         """Put off the moment at which this test would be taken for one that hangs: it is one that takes long."""
-        faulthandler.dump_traceback_later(limit, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(limit, exit=True, file=2)
 
     night = live_through_many(range(seeds), workers=2, progress=go_on)
-    with capsys.disabled():
-        sys.stdout.write(f"\n{night.table()}\n")
+    record_property("table", night.table())
     if night.broken:
         pytest.fail(investigate(night.broken[0][0]), pytrace=False)
     assert night.worlds == seeds
