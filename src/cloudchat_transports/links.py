@@ -186,7 +186,7 @@ class Links:
         while True:
             await anyio.sleep(wait * (1 + self._jitter()) / 2)
             wait = min(wait * 2, LONGEST_CLIMB)
-            if not self._session.cursor:
+            if not self._session.cursor and self._link is link:
                 # The first snapshot is still on its way. Another feed would bring one of its own, and what happened
                 # between the two would be told by neither.
                 wait = self._first_climb
