@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloudchat_transports.testing.simulation.night import live_through_many, smallest
+from cloudchat_transports.testing.simulation.night import Night, live_through_many, smallest
 from cloudchat_transports.testing.simulation.plan import Plan, draw
 from cloudchat_transports.testing.simulation.world import Outcome, live_through
 
@@ -47,6 +47,11 @@ def investigate(seed: int) -> str:
     )
 
 
+def _tell(night: Night) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{night.worlds:,} worlds, {len(night.broken)} broke a promise ")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; 1: a promise was broken."""
     parser = argparse.ArgumentParser(
@@ -73,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     if given.seeds is not None:
-        night = live_through_many(range(given.first, given.first + given.seeds), given.workers)
+        seeds = range(given.first, given.first + given.seeds)
+        night = live_through_many(seeds, given.workers, progress=_tell)
         for seed, broken, detail in night.broken:
             print(f"seed {seed} broke the promise {broken!r}: {detail}\n")  # noqa: T201
         print(night.table())  # noqa: T201

@@ -71,7 +71,7 @@ def check(world: World) -> None:
         world.disk.branch,
         states,
         [operation for person in world.people for operation in person.operations],
-        frozenset(entry.record.event.cursor for entry in world.disk.lost),
+        world.disk.undone,
         any(fault.harm == "double" for fault in world.plan.faults),
     )
     once(evidence)

@@ -63,6 +63,11 @@ class Disk:
         return next(reversed(self.branch), 0)
 
     @property
+    def undone(self) -> frozenset[str]:
+        """The cursors of what a backup has undone."""
+        return frozenset(entry.record.event.cursor for entry in self.lost)
+
+    @property
     def newest(self) -> int:
         """The offset of the newest public event; 0: there is none."""
         public = (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TRIES: Final = 400
+TRIES: Final = 300
 """Worlds that are lived through at most: about half a minute."""
 
 

@@ -22,7 +22,7 @@ from cloudchat_transports.testing.simulation.clock import VirtualClock
 from cloudchat_transports.testing.simulation.cloud import Cloud, ProviderBugError
 from cloudchat_transports.testing.simulation.edges import replaced
 from cloudchat_transports.testing.simulation.faults import Faults
-from cloudchat_transports.testing.simulation.history import ViolationError
+from cloudchat_transports.testing.simulation.history import ViolationError, offset_of
 from cloudchat_transports.testing.simulation.log import Disk
 from cloudchat_transports.testing.simulation.network import Line, Network
 from cloudchat_transports.testing.simulation.parts import Parts
@@ -168,8 +168,9 @@ class World:
                 return f"{person.name} waits for the answer to {open_}"
             if person.client is None or not person.client.connected:
                 return f"{person.name} is not connected"
-            if person.witness.position < newest:
-                return f"{person.name} is at {person.witness.position} of {newest}"
+            cursor = person.witness.mirror.cursor
+            if offset_of(cursor) < newest or cursor in self.disk.undone:
+                return f"{person.name} is at {cursor}, and the log at {newest}"
             held = life.node.state.participants.participation(person.scope)
             name = held.nickname if held else ""
             if name != person.client.nickname and not self._left_late(person.scope):
