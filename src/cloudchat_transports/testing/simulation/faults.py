@@ -183,16 +183,17 @@ class Faults:
         life = self._world.life
         if life is None or life.dead:
             return
-        log, name = (
-            life.log,
-            {
-                "log fails": "failing",
-                "reads fail": "unreadable",
-                "saves fail": "unsavable",
-            }[fault.harm],
-        )
-        setattr(log, name, True)
-        self._undo(fault, lambda: setattr(log, name, False))
+        log = life.log
+        match fault.harm:
+            case "log fails":
+                log.failing = "unsure" if fault.number % 2 else "full"
+                self._undo(fault, lambda: setattr(log, "failing", ""))
+            case "reads fail":
+                log.unreadable = True
+                self._undo(fault, lambda: setattr(log, "unreadable", False))
+            case _:
+                log.unsavable = True
+                self._undo(fault, lambda: setattr(log, "unsavable", False))
 
     def _mend(self) -> None:
         world = self._world
@@ -205,5 +206,5 @@ class Faults:
             world.network.stall(line, "down", False)
         if world.life is not None:
             log = world.life.log
-            log.failing = log.unreadable = log.unsavable = False
+            log.failing, log.unreadable, log.unsavable = "", False, False
         self.over.set()

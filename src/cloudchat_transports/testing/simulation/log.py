@@ -111,8 +111,10 @@ class DiskLog:
         reached: Callable[[Moment, int], None],
     ) -> None:
         """`fates` are those of appends, by their number; `delay` (seconds) is the longest that an append takes."""
-        self.failing = self.unreadable = self.unsavable = False
-        """Whether reopening, reading, saving fails just now."""
+        self.failing: Literal["", "full", "unsure"] = ""
+        """Whether appends fail just now: nothing is written, or nobody knows, and reopening fails as well."""
+        self.unreadable = self.unsavable = False
+        """Whether reading, saving fails just now."""
         self._on_its_way: tuple[Sequence[StoredRecord], Sequence[Erasure]] | None = None
         self._disk, self._life, self._fates, self._delay = disk, life, fates, delay
         self._luck, self._coverage, self._reached = luck, coverage, reached
@@ -154,7 +156,7 @@ class DiskLog:
 
     async def reopen(self) -> Opened:
         await self._pause()
-        if self.failing:
+        if self.failing == "unsure":
             self._coverage["a log that could not be reopened at once"] += 1
             raise LogUncertainError("the disk does not answer")
         self._uncertain = False
@@ -173,7 +175,9 @@ class DiskLog:
         try:
             await self._pause()
             fate = self._fates.get(number)
-            if fate == "full" or self.failing:
+            if self.failing == "unsure":
+                fate = "written" if number % 2 else "lost"
+            if fate == "full" or self.failing == "full":
                 self._coverage["an append refused: the disk was full"] += 1
                 raise LogUnavailableError("the disk is full")
             if fate != "lost":

@@ -76,6 +76,7 @@ class Liver:
     async def live(self) -> None:
         """Come, do what the plan says, and stay until `leave`."""
         acts = list(self.person.acts)
+        await trio.sleep(self.person.arrives / 1000)
         while not self._leaving.is_set():
             if not self._remembering:
                 self.witness.forget()

@@ -60,7 +60,8 @@ Harm = Literal[
 * to all: `shift` cuts everybody;
 * to the server: `crash` kills it, `blackout` without resetting connections, `stop` ends it in order, `restore` is a
   crash after which a backup stands in the log's place, `back up` makes one; `jump` moves its clock;
-* to its disk, for a while: `log fails`, `reads fail`, `saves fail`.
+* to its disk, for a while: `log fails` (it is full, or does not know what it has written, and cannot be reopened),
+  `reads fail`, `saves fail`.
 """
 
 When = Literal["time", "step", "append", "written", "publish"]
@@ -79,7 +80,9 @@ class Act(msgspec.Struct, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody with a client on some transport, and the line that it is on (`delay` in ms, the others in bytes)."""
+    """Somebody with a client on some transport, who `arrives` after so many milliseconds, and the line that it is on
+    (`delay` in ms, `piece` and `buffer` in bytes).
+    """
 
     kind: Kind
     nickname: str
@@ -87,6 +90,7 @@ class Person(msgspec.Struct, frozen=True):
     delay: int = 0
     piece: int = 0
     buffer: int = 65_536
+    arrives: int = 0
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -153,6 +157,8 @@ _VERBS: Final[tuple[Verb, ...]] = (
     "create",
     "start",
     "start",
+    "start",
+    "stop",
     "stop",
     "remove",
     "rename",
@@ -173,7 +179,7 @@ def draw(seed: int) -> Plan:
     )
     faults = [_fault(chance, len(people)) for _ in range(chance.choice((1, 2, 3, 4, 5, 6)))]
     if any(fault.harm == "restore" for fault in faults):
-        faults.append(Fault("time", chance.randrange(LASTS // 2), "back up"))
+        faults.append(Fault("time", chance.randint(1, chance.choice((50, LASTS // 2))), "back up"))
     return Plan(
         seed,
         people,
@@ -199,7 +205,7 @@ def _person(chance: random.Random, number: int, keep: int) -> Person:
     if keep and not number:  # where old records are dropped, somebody is to miss them
         acts = (*acts[:2], Act(0, "absent"), *acts[2:])
     # Some want the same name.
-    nickname = "Alexandra" if chance.random() < 0.25 else f"Person {number}"
+    nickname = "Alexandra" if chance.random() < 0.35 else f"Person {number}"
     # The slowest line has about 2 kB/s.
     delay, piece = (
         chance.choice(((1, 40), (20, 40), (20, 300), (150, 300), (150, 0)))
@@ -213,6 +219,7 @@ def _person(chance: random.Random, number: int, keep: int) -> Person:
         delay=delay,
         piece=piece,
         buffer=chance.choice((65_536, 65_536, 65_536, 900, 3_000)),
+        arrives=chance.choice((0, 0, chance.randint(0, 8_000))),
     )
 
 

@@ -55,6 +55,7 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         simpler = [
             *(replace(person, acts=_without(person.acts, one)) for one in range(len(person.acts))),
             replace(person, delay=0, piece=0),
+            replace(person, arrives=0),
             replace(person, buffer=65_536),
             replace(person, kind="ws"),
             replace(person, acts=tuple(replace(act, after=0) for act in person.acts)),
