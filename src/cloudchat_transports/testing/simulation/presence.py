@@ -35,10 +35,12 @@ class Presences:
         for outlet in life.outlets():
             connection = outlet.socket.connection  # type: ignore[attr-defined]
             ours = any(p.scope == scope and p.line is connection.line for p in world.people)
-            follows = not (outlet.closed or connection.sink or outlet.source is None)
+            follows = outlet.source is not None and not outlet.closed
+            # Of one that only the server has still open nobody can tell which participation it was for.
+            whole = not (connection.sink or connection.client.gone)
             # A feed that was open when the participation joined last, and still is.
             lasts = connection.kind in {"ws", "sse"} and connection.opened_at < joined
-            if ours and follows and lasts:
+            if ours and follows and whole and lasts:
                 raise ViolationError(
                     "present",
                     f"{event}, but connection {connection.number} is open since it joined",
