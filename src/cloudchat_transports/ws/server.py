@@ -67,9 +67,8 @@ class WebSocketServer:
         """
         self._node, self._fanout, self._rates, self._check = node, fanout, rates, check
         self._transports = transports
-        self._channels: dict[
-            Channel, None
-        ] = {}  # in their order, so that a simulated run can be repeated
+        # In their order, so that a simulated run can be repeated.
+        self._channels: dict[Channel, None] = {}
         self._snapshots: dict[frozenset[str], tuple[Sequence[bytes], bytes]] = {}
 
     async def serve(self, outlet: Outlet, head: bytes) -> None:
