@@ -255,15 +255,6 @@ class ClientSession:
                 pass
         return []
 
-    def _left(self, event: Left) -> None:
-        """Join again where the server has held us lost though the connection goes on: a poll's answer that was long on
-        its way, say. What is told of the time before our `join` is over.
-        """
-        ours = event.nickname == self.nickname and event.reason == "disconnected"
-        if ours and self.joined and self._join is None and _offset(event.cursor) > self._since:
-            self.joined = False
-            self._prepare(self.nickname)
-
     def _prepare(self, nickname: str) -> None:
         self._join = Join(self._new_id(), nickname, self._token)
 
@@ -325,8 +316,3 @@ class ClientSession:
         del self._unanswered[command_id]
         for known in (self._ever, self._sent, self._later):
             known.discard(command_id)
-
-
-def _offset(cursor: str) -> int:
-    parsed = parse_cursor(cursor)
-    return 0 if parsed is None else parsed[1]

@@ -10,6 +10,7 @@ import trio
 from cloudchat_core.client_session import Uncertain
 from cloudchat_core.codec import token_hash
 from cloudchat_core.commands import Create, Leave, Ping, Redact, Remove, Say, Start, Stop
+from cloudchat_core.errors import LocalProtocolError
 from cloudchat_core.frames import Ack, Welcome
 from cloudchat_transports.client import (
     Client,
@@ -224,6 +225,11 @@ class Liver:
             asked.reply = await ask()
         except CommandRefusedError as error:
             asked.reply = error.refusal
+        except LocalProtocolError:
+            # Said between a `leave` and the next `join`: the client does not send it.
+            self.operations.remove(asked)
+            world.note(f"{self.name}: {verb} {text}: not sent")
+            return None
         except CommandUncertainError:
             world.note(f"{self.name}: {verb} {text}: uncertain")
             return None
