@@ -47,8 +47,8 @@ _ORDERS: Final[dict[str, Callable[[str, str], ClientCommand]]] = {
 }
 
 
-class Liver:
-    """Lives through one person's part of a plan."""
+class Somebody:
+    """One person, who lives through its part of a plan."""
 
     def __init__(self, number: int, person: Person, plan: Plan, line: Line, world: World) -> None:
         self.number, self.person, self.line = number, person, line

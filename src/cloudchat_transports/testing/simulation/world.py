@@ -26,7 +26,7 @@ from cloudchat_transports.testing.simulation.history import ViolationError, offs
 from cloudchat_transports.testing.simulation.log import Disk
 from cloudchat_transports.testing.simulation.network import Line, Network
 from cloudchat_transports.testing.simulation.parts import Parts
-from cloudchat_transports.testing.simulation.person import Liver
+from cloudchat_transports.testing.simulation.person import Somebody
 from cloudchat_transports.testing.simulation.plan import Plan
 from cloudchat_transports.testing.simulation.server import Life
 
@@ -82,12 +82,12 @@ class World:
         self.existence = trio.CancelScope()
         self.accused: ViolationError | None = None
         """What was found wrong where nothing could be raised."""
-        self.people: list[Liver] = []
+        self.people: list[Somebody] = []
         for number, person in enumerate(plan.people):
             address = f"127.0.1.{number + 1}"
             line = Line(address, person.delay / 1000, person.piece, person.buffer)
             self.network.lines[address] = line
-            self.people.append(Liver(number, person, plan, line, self))
+            self.people.append(Somebody(number, person, plan, line, self))
         self.faults = Faults(self)
 
     def note(self, what: str) -> None:
