@@ -337,10 +337,11 @@ class Node:
 
     async def _recover(self) -> None:
         await self._replica.recover()
-        # Whoever joined in an append of unknown outcome was not told so: it is given the time to come again.
+        # Whoever joined in an append of unknown outcome was not told so: it is given the time to come again, also where
+        # it had a grace that it came back in.
         holders = [scope for scope, _ in self.state.participants.items()]
         for scope in holders:
-            if not self._presence.knows(scope):
+            if not self._presence.is_present(scope):
                 self._attendance.hold(scope, JOIN_HOLD)
 
     # -- presence and deadlines

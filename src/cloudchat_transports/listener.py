@@ -189,7 +189,7 @@ class Listener:
 
     async def _accept(self, listening: socket.socket, nursery: trio.Nursery) -> None:
         start_soon = nursery.start_soon  # one for all
-        while True:
+        while listening.fileno() >= 0:  # `shut_down` may have closed it in this very turn
             await trio.lowlevel.wait_readable(listening)
             for _ in range(ACCEPTS):
                 try:

@@ -25,6 +25,23 @@ FOUND = {
         ),
         (Fault("append", 2, "restore", 3, 187),),
     ),
+    # The server was stopped in the very turn in which somebody connected: it went on with a socket that was closed.
+    "a connection comes as the server is stopped": Plan(
+        3408,
+        (Person("ws", "Ann", ()), Person("ws", "Bob", ()), Person("sse", "Bob", ())),
+        (Fault("written", 2, "stop"),),
+    ),
+    # A join within the grace of a restart was durable, but its outcome was not known: the grace ran on to its end.
+    "who comes back in time joins in an append of unknown outcome": Plan(
+        2596,
+        (
+            Person("ws", "Alexandra", (Act(0, "leave", 2),), delay=20, piece=300),
+            Person("ws", "Person 2", ()),
+        ),
+        (Fault("publish", 5, "crash", 0, 24_929),),
+        fates={8: "written"},
+        grace=2,
+    ),
 }
 
 
