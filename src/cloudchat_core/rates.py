@@ -46,6 +46,8 @@ class Rates:
         wait = self._take(caller, now, count, 1)
         if not wait and self._shares and address and address != caller:
             wait = self._take(f"all of {address}", now, count, self._shares)
+            if wait:
+                self._take(caller, now, -count, 1)  # it got nothing for it
         return wait
 
     def _take(self, caller: str, now: int, count: int, shares: int) -> float:

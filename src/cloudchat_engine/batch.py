@@ -22,7 +22,7 @@ from cloudchat_core.errors import Code
 from cloudchat_core.events import Message, Record, Redacted
 from cloudchat_core.frames import Ack, Refusal, Reply
 from cloudchat_core.workspace import Authored, Workspace, evolve, redact_message
-from cloudchat_engine.ports import Erasure, Log, LogError
+from cloudchat_engine.ports import Erasure, Log, LogDamagedError, LogError
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,11 @@ class _Targets:
         return known
 
     async def _look_up(self, offset: int) -> Authored | None:
-        page = await self._log.read(offset - 1, 1)
+        try:
+            page = await self._log.read(offset - 1, 1)
+        except LogDamagedError:
+            logger.exception("a message cannot be taken back")
+            return None
         if not page or page[0].offset != offset:
             return None
         record = load(page[0])

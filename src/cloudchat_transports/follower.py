@@ -6,6 +6,7 @@ of `next` returns all that is new, joined, so that a burst costs one `send`.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
@@ -13,6 +14,7 @@ import anyio
 from cloudchat_core.clock import rfc3339
 from cloudchat_core.codec import encode
 from cloudchat_core.frames import Gap, Heartbeat
+from cloudchat_engine.ports import LogDamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,16 +31,24 @@ STEP: Final = 16
 """Records that are read from the log at once: of the largest, these are four times `PAGE`."""
 
 
+_log = logging.getLogger(__name__)
+
+
 async def read_page(
     node: Node, framing: Framing, topics: frozenset[str], after: int
 ) -> tuple[bytes, int]:
-    """Read what follows `after` from the log, framed; a gap and a snapshot where the log has let go of it.
+    """Read what follows `after` from the log, framed; a gap and a snapshot where the log has it no more.
 
     Returns the bytes (none where the page has nothing of `topics`) and the offset of the last record in them.
     """
     frames, size, last = list[bytes](), 0, after
     while size < PAGE and last - after < node.limits.page:
-        records = await node.read(last, STEP)
+        try:
+            records = await node.read(last, STEP)
+        except LogDamagedError:
+            # Coming back with the same cursor would not help its reader: nobody gets past this place.
+            _log.exception("what follows %s is lost to who reads it", node.state.cursor_at(last))
+            break
         if not records or records[0].offset != last + 1:
             break
         shown = [framing(record.body) for record in records if record.topic in topics]

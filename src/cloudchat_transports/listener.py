@@ -268,7 +268,7 @@ class Listener:
                 and (data := await outlet.receive_some())
             ):
                 if not head:
-                    until = min(until, trio.current_time() + self._limits.head_time)
+                    until = trio.current_time() + self._limits.head_time
                 # The end may have been cut in two; the rest need not be looked at again.
                 start = max(0, len(head) - 3)
                 head += data

@@ -73,6 +73,14 @@ def test_who_floods_takes_nothing_from_the_others_of_its_address() -> None:
     assert [buckets.take("other", 0, address="10.0.0.1") for _ in range(2)] == [0, 0]
 
 
+def test_who_is_refused_for_the_others_of_its_address_has_spent_nothing() -> None:
+    buckets = Rates(1, 2, 1)
+    assert [buckets.take("other", 0, address="10.0.0.1") for _ in range(2)] == [0, 0]
+    assert [buckets.take("mine", 0, address="10.0.0.1") for _ in range(9)] == [1] * 9
+    assert [buckets.take("mine", 2_000, address="10.0.0.1") for _ in range(2)] == [0, 0]
+    assert [buckets.take("mine", 2_000, address="10.0.0.2") for _ in range(2)] != [0, 0]
+
+
 @pytest.mark.parametrize(
     ("address", "counts_as"),
     [

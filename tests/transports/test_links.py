@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from cloudchat_core.client_session import Frame
+    from cloudchat_engine.ports import Log
     from cloudchat_transports.client_transport import Connection, Transport
 
 pytestmark = pytest.mark.anyio
@@ -124,12 +125,12 @@ class _Cuttable:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Node]:
+async def running(log: Log | None = None) -> AsyncIterator[Node]:
     """A node that runs, in real time."""
     clock, ids = SystemClock(), count()
     timer = SystemTimer(clock)
     node = Node(
-        MemoryLog(),
+        log or MemoryLog(),
         SimulatedProvider(timer, 0),
         clock=clock,
         timer=timer,

@@ -24,8 +24,10 @@ from cloudchat_core.events import TOPICS, Event, Left, Message
 from cloudchat_core.frames import Ack, Gap, Heartbeat
 from cloudchat_core.mirror import Mirror
 from cloudchat_core.rates import Rates
+from cloudchat_engine.logs.memory import MemoryLog
 from cloudchat_engine.logs.sqlite import SqliteLog
 from cloudchat_engine.node import Node
+from cloudchat_engine.ports import LogDamagedError
 from cloudchat_engine.providers.simulated import SimulatedProvider
 from cloudchat_engine.timers import SystemTimer
 from cloudchat_transports._hypercorn import HttpServer
@@ -33,7 +35,7 @@ from cloudchat_transports.access import Access
 from cloudchat_transports.client import Client, Disconnected, NicknameLost
 from cloudchat_transports.client_transport import UnreachableError
 from cloudchat_transports.fanout import Fanout
-from cloudchat_transports.follower import Follower
+from cloudchat_transports.follower import Follower, read_page
 from cloudchat_transports.http import HttpApp
 from cloudchat_transports.listener import Listener, bind
 from cloudchat_transports.outlet import Outlet
@@ -46,6 +48,7 @@ from tests.transports.test_links import FREE, Gate, Reader, fresh, gates, runnin
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from cloudchat_core.codec import StoredRecord
     from cloudchat_transports.client_transport import Connection, Transport
 
 pytestmark = pytest.mark.anyio
@@ -383,6 +386,35 @@ async def test_the_heartbeat_of_a_reader_that_is_behind_says_where_it_is() -> No
             beat = decode_frame(follower.heartbeat())
             assert isinstance(beat, Heartbeat)
             assert offset_of(beat.cursor) == here + 1
+
+
+class DamagedLog(MemoryLog):
+    """A log of which one record cannot be read any more."""
+
+    damaged = 0
+
+    async def read(self, after: int, limit: int) -> list[StoredRecord]:
+        records = await super().read(after, limit)
+        if any(record.offset == self.damaged for record in records):
+            raise LogDamagedError(f"record {self.damaged} is damaged")
+        return records
+
+
+async def test_who_needs_a_damaged_record_is_told_of_a_gap_and_goes_on_behind_it() -> None:
+    log = DamagedLog()
+    async with running(log) as node:
+        await speak_often(node, 100)
+        log.damaged = 50
+        seen, after = [], 3
+        while after < node.state.offset:
+            page, after = await read_page(node, in_a_line, frozenset(TOPICS), after)
+            seen += [decode_frame(line) for line in page.splitlines()]
+        gap = next(number for number, frame in enumerate(seen) if isinstance(frame, Gap))
+        assert [offset_of(frame.cursor) for frame in seen[:gap] if isinstance(frame, Message)] == [
+            *range(4, 4 + gap)
+        ]
+        assert gap > 0
+        assert isinstance(seen[gap + 1], Snapshot)
 
 
 class Watched:

@@ -268,5 +268,4 @@ class Writer:
         finally:
             if self._connection is not None:
                 connection.execute("PRAGMA temp_store = MEMORY")
-        with self.reading:
-            self._scrub_due = not self._checkpoint(_PATIENCE)
+        self._scrub(_PATIENCE)

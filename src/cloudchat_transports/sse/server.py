@@ -102,6 +102,8 @@ class EventStreams:
         with anyio.CancelScope() as serving:
             beginning = node.begin(wanted.after, wanted.topics, feed)
             self._serving.add(serving)
+            if self._over:  # it began while the head was on its way
+                serving.cancel()
             node.open_feed(feed, lambda _code: serving.cancel(), scopes)
             try:
                 await write(RETRY + b"".join(map(event, beginning.frames())))

@@ -91,6 +91,8 @@ class AsgiWebSockets:
         channel = _AsgiChannel(self._node, session, send)
         self._open.add(channel)
         self._node.open_feed(feed, partial(channel.end, b""))
+        if self._over:  # it began while the server was letting this one in
+            channel.restart()
         try:
             await channel.run(receive, wanted)
         finally:
