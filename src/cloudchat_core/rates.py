@@ -3,12 +3,16 @@
 from collections import OrderedDict
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from math import ceil
 from typing import Final
 
 from cloudchat_core.clock import SECOND
 
 _CALLERS: Final = 50_000
 """How many callers are watched; the one not heard of for longest is forgotten, its bucket being full again by then."""
+
+_NOISE: Final = 1e-6
+"""Milliseconds that come of reckoning, and are no wait."""
 
 
 @lru_cache(maxsize=4_096)
@@ -54,7 +58,10 @@ class Rates:
         rate, burst = self._rate * shares, self._burst * shares
         held, last = self._buckets.pop(caller, (float(burst), now))
         held = min(burst, held + max(0, now - last) * rate / SECOND)
-        wait = 0.0 if held >= count else (min(count, burst) - held) / rate
+        wait = 0.0
+        if held < count:
+            # In whole milliseconds, so that a wait which is told is never told as none.
+            wait = ceil((min(count, burst) - held) / rate * SECOND - _NOISE) / SECOND
         self._buckets[caller] = (held if wait else held - count, now)
         if len(self._buckets) > _CALLERS:
             self._buckets.popitem(last=False)

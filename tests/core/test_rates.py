@@ -73,6 +73,22 @@ def test_who_floods_takes_nothing_from_the_others_of_its_address() -> None:
     assert [buckets.take("other", 0, address="10.0.0.1") for _ in range(2)] == [0, 0]
 
 
+@given(
+    st.sampled_from([0.3, 7.0, 20.0, 49.0, 333.0, 5_000.0]),
+    st.lists(st.integers(0, 40), min_size=1, max_size=60),
+)
+def test_a_wait_is_whole_milliseconds_and_enough(rate: float, steps: list[int]) -> None:
+    buckets, now = Rates(rate, 3), 0
+    for step in steps:
+        now += step
+        wait = buckets.take("a", now)
+        assert wait == 0 or wait >= 0.001
+        assert wait == round(wait, 3)
+        if wait:
+            now += round(wait * 1_000)
+            assert buckets.take("a", now) == 0
+
+
 def test_who_is_refused_for_the_others_of_its_address_has_spent_nothing() -> None:
     buckets = Rates(1, 2, 1)
     assert [buckets.take("other", 0, address="10.0.0.1") for _ in range(2)] == [0, 0]
