@@ -10,12 +10,20 @@ does not: what was sent is *uncertain*, and given up instead of being done twice
 connection: a remembered answer to an old one would not bring back a participant who has left meanwhile.
 
 A client that stood still for longer than its grace (a laptop that slept) may find its connection as it was, and its
-participation gone: from its own `left`, or because what it says is `not_joined`. It joins again, and says it then.
+participation gone: from its own `left`, or because what it says is `not_joined`. It joins again, and says it then;
+but not while it is about to leave: then it is out, as it wanted.
+
+A `leave` that happened before a connection broke is undone by the `join` of the next one, and its remembered answer
+says nothing of that: the same wish goes out once more, under another id.
+
+Who has left, or was refused its nickname, is not sent for: what was never said is refused at once (`not_joined`), and
+what may have happened is uncertain where its connection is gone and the next one begins without a join.
 
 A session without a token is anonymous: it has no `join`, and its ids are UUIDs, which the server remembers for a day.
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -108,7 +116,10 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Uncertain(msgspec.Struct, frozen=True):
-    """Whether this command happened cannot be known any more: it was sent, and the server has forgotten the token."""
+    """Whether this command happened cannot be known any more.
+
+    It was sent, and the server has forgotten the token; or its answer was lost, and the client takes no part any more.
+    """
 
     command: ClientCommand
 
@@ -138,7 +149,7 @@ class ClientSession:
         self.retry_after: float | None = None
         self.limits = WireLimits(_LIMITS.text, _LIMITS.nickname, _LIMITS.frame, _LIMITS.unanswered)
         self._new_id, self._token = new_id, token
-        self._takes_part = self._used = False
+        self._used = False
         self._entered = ""
         self._open = False
         self._join: Join | None = None
@@ -167,6 +178,15 @@ class ClientSession:
         """Whether this session takes part: it has joined, or wants to."""
         return bool(self.nickname or self._join)
 
+    @property
+    def _leaves(self) -> bool:
+        return any(isinstance(command, Leave) for command, _ in self._unanswered.values())
+
+    @property
+    def _under_way(self) -> set[str]:
+        """The ids of what was said on this connection and has an answer to come."""
+        return self._sent - self._later
+
     def is_stale(self, frame: Frame) -> bool:
         """Tell whether a frame says what is known: feeds overlap while a session moves from one to another."""
         if not isinstance(frame, (Event, Heartbeat)):
@@ -190,19 +210,19 @@ class ClientSession:
         """Take part as `nickname`, on this connection and on those after it; the answer is that of a `Join`."""
         if not self._token:
             raise LocalProtocolError("a session without a token cannot join")
-        self._takes_part = True
         self._prepare(nickname)
 
     def submit(self, command: ClientCommand) -> None:
         """Have `command` sent, again and again until it is answered.
 
         Raises `LocalProtocolError` where its id is in use, it is larger than a frame may be, the session is `full`, or
-        it has a token and nobody has asked it to `join`: only then the token is told, and commands are its own.
+        it has a token and neither holds a nickname nor asks for one: only a `join` tells the token, and makes commands
+        its own.
         """
         data = encode(command)
         if isinstance(command, Join):
             raise LocalProtocolError("a join is made by `join`")
-        if self._token and not (self.joined or self._takes_part):
+        if self._token and not (self.joined or self.joins):
             raise LocalProtocolError("a session with a token joins before it says anything")
         if command.id in self._unanswered:
             raise LocalProtocolError(f"the command id {command.id!r} is unanswered")
@@ -249,6 +269,7 @@ class ClientSession:
                     self.cursor = frame.cursor
             case Welcome():
                 self.heartbeat, self.limits = frame.heartbeat, frame.limits
+                return self._give_up(keeping=self._under_way)
             case Closing():
                 self.retry_after = frame.retry_after
             case _:  # a gap is for who folds the feed
@@ -264,6 +285,9 @@ class ClientSession:
         return own and not _is_at(left.cursor, self._entered)
 
     def _join_again(self) -> None:
+        """Take the participation up again, unless it is about to be given up anyway."""
+        if self._leaves:
+            return
         self.joined = False
         if self._join is None:
             self._prepare(self.nickname)
@@ -276,16 +300,26 @@ class ClientSession:
         command, _ = self._unanswered[reply.id]
         code = reply.code if isinstance(reply, Refusal) else None
         if code == Code.UNAVAILABLE:
-            self._later.add(command.id)
-            return []
-        if isinstance(command, Leave) and code in {None, Code.NOT_JOINED}:
-            self.nickname, self._takes_part = "", False
-        elif code == Code.NOT_JOINED and self.nickname:
-            self._sent.discard(command.id)
+            self._later.add(reply.id)
+            return self._give_up(keeping=self._under_way)
+        if code == Code.NOT_JOINED and self.nickname and not self._leaves:
+            self._sent.discard(reply.id)
+            self._ever.discard(reply.id)
             self._join_again()
             return []
-        self._forget(command.id)
+        self._forget(reply.id)
+        if isinstance(command, Leave) and code in {None, Code.NOT_JOINED}:
+            return self._leave(command, reply)
         return [Answered(command, reply)]
+
+    def _leave(self, command: Leave, reply: Reply) -> list[Outcome]:
+        undone = isinstance(reply, Ack) and self.joined and _is_at(reply.cursor, self._entered)
+        if undone and self._join is None:
+            again = msgspec.structs.replace(command, id=self._new_id())
+            self._unanswered[again.id] = command, encode(again)
+            return []
+        self.joined, self.nickname = False, ""
+        return [Answered(command, reply), *self._give_up(keeping=self._under_way)]
 
     def _enter(self, join: Join, reply: Reply) -> list[Outcome]:
         if isinstance(reply, Refusal):
@@ -298,19 +332,34 @@ class ClientSession:
                 if self.nickname not in {"", join.nickname}:
                     self._prepare(self.nickname)
                 self.nickname = ""
-            return [Answered(join, reply)]
+            # Another nickname may be asked for, and what may have happened be said again then.
+            return [Answered(join, reply), *self._give_up(keeping=self._ever)]
         self._join = None
         self.joined, self._entered = True, reply.cursor
         if reply.nickname is not UNSET:
             self.nickname = reply.nickname
         lost: list[Outcome] = []
         if self._used and reply.resumed is False:
-            gone = [command for command in self.unanswered if command.id in self._ever]
-            for command in gone:
-                self._forget(command.id)
-            lost = [Uncertain(command) for command in gone]
+            for command_id in [each for each in self._unanswered if each in self._ever]:
+                lost.append(Uncertain(self._unanswered[command_id][0]))
+                self._forget(command_id)
         self._used = True
         return [Answered(join, reply), *lost]
+
+    def _give_up(self, *, keeping: AbstractSet[str]) -> list[Outcome]:
+        """Settle what will not be sent any more, since no nickname is held or asked for."""
+        if not self._token or self.joined or self.joins:
+            return []
+        outcomes: list[Outcome] = []
+        for command_id in [each for each in self._unanswered if each not in keeping]:
+            command, _ = self._unanswered[command_id]
+            refusal = Refusal(
+                command.id, Code.NOT_JOINED, "this client does not take part any more"
+            )
+            known = command_id in self._ever
+            outcomes.append(Uncertain(command) if known else Answered(command, refusal))
+            self._forget(command_id)
+        return outcomes
 
     def _forget(self, command_id: str) -> None:
         del self._unanswered[command_id]

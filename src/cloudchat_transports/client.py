@@ -373,7 +373,7 @@ class Client:
         else:
             self._tell(outcome)
             if known is not None:
-                known.settle(CommandUncertainError("the server has forgotten this client's token"))
+                known.settle(CommandUncertainError("nobody remembers whether it happened"))
         self._room.ring()
 
     def _tell(self, item: Item) -> None:

@@ -147,23 +147,145 @@ def test_who_was_given_up_while_another_nickname_is_asked_for_goes_on_with_that(
     assert said(session) == ["join:j3"]
 
 
+NOT_IN = "this client does not take part any more"
+
+
 @pytest.mark.parametrize(
     "answer", [Ack("c1", "e-2"), Refusal("c1", Code.NOT_JOINED, "you have left already")]
 )
-def test_who_has_left_is_told_that_it_has_not_joined(answer: Ack | Refusal) -> None:
+def test_who_has_left_says_nothing_more_until_it_joins_again(answer: Ack | Refusal) -> None:
     session = joined()
     session.submit(Leave("c1"))
     assert said(session) == ["leave:c1"]
     assert session.receive(answer) == [Answered(Leave("c1"), answer)]
-    session.submit(Say("c2", "x"))
-    assert said(session) == ["say:c2"]
-    refusal = Refusal("c2", Code.NOT_JOINED, "join first")
-    assert session.receive(refusal) == [Answered(Say("c2", "x"), refusal)]
+    assert (session.joined, session.joins) == (False, False)
+    with pytest.raises(LocalProtocolError, match="joins before"):
+        session.submit(Say("c2", "x"))
     session.closed()
     session.opened()
     assert said(session) == []
     session.join("Ann")
     assert said(session) == ["join:j3"]
+
+
+def test_what_was_said_behind_a_leave_is_answered_or_given_up_with_its_connection() -> None:
+    session = joined()
+    for command in (Leave("c1"), Say("c2", "x"), Ping("c3"), Ping("c4")):
+        session.submit(command)
+    session.transmit()
+    session.receive(Refusal("c3", Code.UNAVAILABLE, "disk full"))
+    session.submit(Ping("c5"))
+    assert session.receive(Ack("c1", "e-2")) == [
+        Answered(Leave("c1"), Ack("c1", "e-2")),
+        Uncertain(Ping("c3")),  # it would have been said again
+        Answered(Ping("c5"), Refusal("c5", Code.NOT_JOINED, NOT_IN)),
+    ]
+    refusal = Refusal("c2", Code.NOT_JOINED, "join first")
+    assert session.receive(refusal) == [Answered(Say("c2", "x"), refusal)]
+    session.closed()
+    session.opened()
+    assert session.receive(WELCOME) == [Uncertain(Ping("c4"))]
+    assert session.unanswered == []
+
+
+def test_what_the_server_cannot_do_for_somebody_who_has_left_is_uncertain() -> None:
+    session = joined()
+    for command in (Leave("c1"), Ping("c2")):
+        session.submit(command)
+    session.transmit()
+    session.receive(Ack("c1", "e-2"))
+    refusal = Refusal("c2", Code.UNAVAILABLE, "disk full")
+    assert session.receive(refusal) == [Uncertain(Ping("c2"))]
+    assert not is_postponed(session)
+
+
+def test_a_leave_that_the_next_join_undid_is_said_once_more() -> None:
+    session = joined()
+    session.submit(Leave("c1"))
+    assert said(session) == ["leave:c1"]
+    session.closed()
+    session.opened()
+    assert said(session) == ["join:j3"]
+    session.receive(Ack("j3", "e-5", nickname="Ann", resumed=True))
+    assert said(session) == ["leave:c1"]
+    assert session.receive(Ack("c1", "e-3")) == []  # it happened before that join
+    assert said(session) == ["leave:j4"]
+    answer = Ack("j4", "e-6")
+    assert session.receive(answer) == [Answered(Leave("c1"), answer)]
+    assert (session.joined, session.nickname, session.unanswered) == (False, "", [])
+
+
+def test_a_leave_that_had_not_happened_is_done_behind_the_next_join() -> None:
+    session = joined()
+    session.submit(Leave("c1"))
+    session.transmit()
+    session.closed()
+    session.opened()
+    session.transmit()
+    session.receive(Ack("j3", "e-5", nickname="Ann", resumed=True))
+    assert said(session) == ["leave:c1"]
+    assert session.receive(Ack("c1", "e-6")) == [Answered(Leave("c1"), Ack("c1", "e-6"))]
+    assert said(session) == []
+
+
+def test_who_joins_again_behind_its_own_leave_is_in() -> None:
+    session = joined()
+    session.submit(Leave("c1"))
+    session.transmit()
+    session.join("Anna")
+    session.submit(Say("c2", "x"))
+    assert session.receive(Ack("c1", "e-2")) == [Answered(Leave("c1"), Ack("c1", "e-2"))]
+    (join,) = (json.loads(frame) for frame in session.transmit() if b"join" in frame)
+    session.receive(Ack(join["id"], "e-3", nickname="Anna", resumed=True))
+    assert (session.joined, session.nickname) == (True, "Anna")
+    assert [command.id for command in session.unanswered] == ["c2"]
+
+
+def test_who_is_given_up_while_it_leaves_does_not_come_back() -> None:
+    session = joined()
+    session.submit(Say("c1", "x"))
+    session.submit(Leave("c2"))
+    session.transmit()
+    session.receive(Left("e-2", AT, "Ann", "disconnected"))
+    assert said(session) == []
+    for command in (Say("c1", "x"), Leave("c2")):
+        refusal = Refusal(command.id, Code.NOT_JOINED, "join first")
+        assert session.receive(refusal) == [Answered(command, refusal)]
+    assert (said(session), session.joins) == ([], False)
+
+
+def test_what_was_not_joined_is_refused_where_the_nickname_is_lost() -> None:
+    session = joined()
+    for command in (Say("c1", "x"), Ping("c2"), Ping("c3")):
+        session.submit(command)
+    session.transmit()
+    session.receive(Refusal("c1", Code.NOT_JOINED, "join first"))
+    assert said(session) == ["join:j3"]
+    taken = Refusal("j3", Code.NICKNAME_TAKEN, "taken")
+    _, *others = session.receive(taken)
+    assert others == [Answered(Say("c1", "x"), Refusal("c1", Code.NOT_JOINED, NOT_IN))]
+    assert session.receive(Ack("c2", "e-7")) == [Answered(Ping("c2"), Ack("c2", "e-7"))]
+    with pytest.raises(LocalProtocolError, match="joins before"):
+        session.submit(Say("c4", "x", "Bot"))
+    session.closed()
+    session.opened()
+    assert session.receive(WELCOME) == [Uncertain(Ping("c3"))]
+
+
+def test_what_may_have_happened_is_said_again_under_another_nickname() -> None:
+    session = joined()
+    session.submit(Say("c1", "x"))
+    session.transmit()
+    session.closed()
+    session.opened()
+    assert session.receive(WELCOME) == []
+    session.transmit()
+    (outcome,) = session.receive(Refusal("j3", Code.NICKNAME_TAKEN, "taken"))
+    assert isinstance(outcome.command, Join)
+    session.join("Guest")
+    assert said(session) == ["join:j4"]
+    session.receive(Ack("j4", "e-5", nickname="Guest", resumed=True))
+    assert said(session) == ["say:c1"]
 
 
 def test_a_session_with_a_token_says_nothing_before_it_is_asked_to_join() -> None:
@@ -247,24 +369,28 @@ def test_a_join_survives_answers_that_say_nothing_about_the_nickname(code: Code)
     assert said(session) == ["join:j2"]
 
 
-def test_after_a_refused_nickname_another_is_asked_for_and_what_waits_is_kept() -> None:
+def test_after_a_refused_nickname_another_is_asked_for_and_what_waited_is_refused() -> None:
     session = make()
     session.join("Ann")
     session.submit(Say("c1", "x"))
     session.opened()
     session.transmit()
     taken = Refusal("j2", Code.NICKNAME_TAKEN, "taken", suggestions=("Ann2",))
-    (outcome,) = session.receive(taken)
+    outcome, waited = session.receive(taken)
     assert isinstance(outcome, Answered)
     assert outcome.reply is taken
+    assert waited == Answered(Say("c1", "x"), Refusal("c1", Code.NOT_JOINED, NOT_IN))
+    with pytest.raises(LocalProtocolError, match="joins before"):
+        session.submit(Say("c2", "x", "Bot"))
     assert said(session) == []
     session.closed()
     session.opened()
     assert said(session) == []
     session.join("Ann2")
+    session.submit(Say("c2", "x"))
     assert said(session) == ["join:j3"]
     session.receive(Ack("j3", "e-1", nickname="Ann2", resumed=False))
-    assert said(session) == ["say:c1"]
+    assert said(session) == ["say:c2"]
 
 
 def test_who_is_refused_another_nickname_keeps_the_old_one() -> None:

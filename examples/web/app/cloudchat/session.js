@@ -168,12 +168,12 @@ export class Session {
     }
     if (this.joined && !this.postponed) {
       let room = this.limits.unanswered;
-      for (const entry of this.#unanswered.values()) {
+      for (const [id, entry] of this.#unanswered) {
         if (room-- <= 0) break;
-        if (this.#sent.has(entry.command.id)) continue;
-        this.#sent.add(entry.command.id);
+        if (this.#sent.has(id)) continue;
+        this.#sent.add(id);
         entry.sent = true;
-        out.push(entry.command);
+        out.push({ ...entry.command, id });
       }
     }
     if (out.length) this.#changed(true);
@@ -211,10 +211,17 @@ export class Session {
    */
   #left(event) {
     const ours = event.nickname === this.nickname && event.reason === "disconnected";
-    if (ours && this.joined && !this.#join && !hasReached(this.#joinedAt, event.cursor)) {
-      this.joined = false;
-      this.#prepare(this.nickname);
-    }
+    if (ours && this.joined && !this.#leaves && !hasReached(this.#joinedAt, event.cursor)) this.#joinAgain();
+  }
+
+  #joinAgain() {
+    this.joined = false;
+    if (!this.#join) this.#prepare(this.nickname);
+  }
+
+  /** Whether it is about to leave: who is found to be out then has what it wanted. */
+  get #leaves() {
+    return this.entries.some(({ command }) => command.type === "leave");
   }
 
   /**
@@ -271,9 +278,22 @@ export class Session {
       this.#forget(id);
       return [{ type: "uncertain", command }];
     }
+    const out = reply.type === "error" && reply.code === "not_joined";
+    if (out && this.nickname && !this.#leaves) {
+      // Held lost without having noticed: it certainly did not happen.
+      entry.sent = false;
+      this.#sent.delete(id);
+      this.#joinAgain();
+      return [];
+    }
     this.#forget(id);
     // Who is not in has left as well.
-    if (command.type === "leave" && (reply.type === "ack" || reply.code === "not_joined")) {
+    if (command.type === "leave" && (reply.type === "ack" || out)) {
+      if (!out && this.joined && !this.#join && hasReached(this.#joinedAt, reply.cursor)) {
+        // It happened before our last join, which undid it: leave once more, under another id.
+        this.#unanswered.set(this.#newId(), entry);
+        return [];
+      }
       this.joined = false;
       this.nickname = "";
       this.#changed(false);
@@ -310,9 +330,9 @@ export class Session {
     /** @type {Outcome[]} */
     const outcomes = [{ type: "entered", join, reply }];
     if (reply.resumed === false) {
-      for (const { command, sent } of this.entries) {
+      for (const [id, { command, sent }] of this.#unanswered) {
         if (!sent) continue;
-        this.#forget(command.id);
+        this.#forget(id);
         outcomes.push({ type: "uncertain", command });
       }
     }

@@ -186,7 +186,7 @@ test("who leaves wants no nickname any more; who could not be told of it is stil
   session.closed();
   joined(session, true);
   assert.deepEqual(sent(session), ["l"], "the join stands before it, since it needs one");
-  session.receive(ack("l"));
+  session.receive(ack("l", { cursor: "e1-2" }));
   assert.deepEqual([session.joined, session.wanted], [false, ""]);
   session.opened();
   assert.deepEqual(session.transmit(), []);
@@ -269,4 +269,52 @@ test("a departure that is another one's, on purpose or over changes nothing", ()
     assert.equal(session.joined, true);
     assert.deepEqual(sent(session), []);
   }
+});
+
+test("a leave that the next join undid is said once more, under another id", () => {
+  const session = make();
+  joined(session);
+  /** @type {any} */
+  const leave = { type: "leave", id: "l" };
+  session.submit(leave);
+  session.transmit();
+  session.closed();
+  session.opened();
+  const [join] = session.transmit();
+  session.receive(ack(join.id, { nickname: "Ann", resumed: true, cursor: "e1-5" }));
+  assert.deepEqual(sent(session), ["l"]);
+  assert.deepEqual(session.receive(ack("l", { cursor: "e1-3" })), [], "it happened before that join");
+  const [again] = session.transmit();
+  assert.equal(again.type, "leave");
+  assert.notEqual(again.id, "l");
+  const reply = ack(again.id, { cursor: "e1-6" });
+  assert.deepEqual(session.receive(reply), [{ type: "answered", command: leave, reply }]);
+  assert.deepEqual([session.joined, session.wanted, session.entries], [false, "", []]);
+});
+
+test("who is given up while it leaves does not come back", () => {
+  const session = make();
+  joined(session);
+  session.submit(say("a"));
+  session.submit({ type: "leave", id: "l" });
+  session.transmit();
+  session.receive(left("e1-5"));
+  assert.deepEqual(sent(session), []);
+  for (const id of ["a", "l"]) assert.equal(session.receive(no(id, "not_joined")).length, 1);
+  assert.deepEqual([sent(session), session.wanted], [[], ""]);
+});
+
+test("who was given up without noticing joins again and says it then, once", () => {
+  const session = make();
+  joined(session);
+  for (const id of ["a", "b"]) session.submit(say(id));
+  session.transmit();
+  for (const id of ["a", "b"]) assert.deepEqual(session.receive(no(id, "not_joined")), []);
+  const [join, ...rest] = session.transmit();
+  assert.deepEqual([join.type, rest], ["join", []]);
+  const outcomes = session.receive(ack(join.id, { nickname: "Ann", resumed: false, cursor: "e1-6" }));
+  assert.deepEqual(outcomes.map(({ type }) => type), ["entered"], "what was refused did not happen");
+  assert.deepEqual(sent(session), ["a", "b"]);
+  session.receive(ack("a", { cursor: "e1-7" }));
+  assert.deepEqual(session.entries.map(({ command }) => command.id), ["b"]);
 });
