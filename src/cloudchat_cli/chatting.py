@@ -30,6 +30,7 @@ from cloudchat_cli.output import (
     unreachable,
 )
 from cloudchat_core.client_session import Snapshot, Uncertain
+from cloudchat_core.errors import Code
 from cloudchat_core.events import Failed, InstanceEvent, Joined, Left, Message, Received, Redacted
 from cloudchat_core.frames import Gap, Welcome
 from cloudchat_core.mirror import Mirror
@@ -111,7 +112,7 @@ class _Chat:
 
     def __init__(self, client: Client, source: Source) -> None:
         self._client, self._screen, self._lines = client, _Screen(source), source
-        self._nameless = False
+        self._unsaid = ""
         self._saying = anyio.CancelScope()
 
     async def enter(self, nickname: str) -> bool:
@@ -141,8 +142,10 @@ class _Chat:
                 self._screen.who()
             elif word == "/help":
                 self._screen.quietly(HELP)
-            elif text and self._nameless:
-                self._nameless = not await self.enter(text)
+            elif text and not self._client.nickname:
+                if await self.enter(text) and self._unsaid:
+                    unsaid, self._unsaid = self._unsaid, ""
+                    await self._say(unsaid)
             elif word.startswith("/") and not word.startswith("//"):
                 self._screen.quietly(f"there is no {word}; /help says what there is")
             elif text:
@@ -155,6 +158,9 @@ class _Chat:
             try:
                 await self._client.say(text)
             except CommandRefusedError as error:
+                if error.code == Code.NOT_JOINED:
+                    self._unsaid = text  # the nickname is lost, and another is asked for
+                    return
                 self._screen.quietly(f"not said: {text}")
                 self._screen.quietly(f"{error} ({error.code})")
             except CommandUncertainError:
@@ -167,7 +173,6 @@ class _Chat:
             self._screen.show(item)
             if isinstance(item, NicknameLost):
                 # What waits to be said is said under the next nickname; who types is asked for one.
-                self._nameless = True
                 self._saying.cancel()
                 self._ask(item.refusal)
 

@@ -283,9 +283,12 @@ def test_a_nickname_lost_to_another_is_asked_for_again_and_what_was_typed_is_sai
         terminal = Terminal("chat", "Ivan", "--server", server.url)
         try:
             terminal.until(r"Ivan \(you\)")
-            os.kill(terminal.process.pid, signal.SIGSTOP)
             server.signal(signal.SIGKILL)
             server.ended()
+            terminal.until("trying to come back")
+            terminal.type("early")
+            terminal.until("to be said when the server is back: early")
+            os.kill(terminal.process.pid, signal.SIGSTOP)
             with (
                 Server("--log", "memory:", port=server.port) as again,
                 again.chat("ivan") as quicker,
@@ -294,6 +297,7 @@ def test_a_nickname_lost_to_another_is_asked_for_again_and_what_was_typed_is_sai
                 terminal.until("nickname is gone")
                 terminal.type("Ivan the Second")
                 quicker.until("Ivan the Second joined")
+                quicker.until("Ivan the Second: early")
                 terminal.type("hello")
                 quicker.until("Ivan the Second: hello")
         finally:

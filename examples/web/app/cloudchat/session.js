@@ -289,7 +289,7 @@ export class Session {
     this.#forget(id);
     // Who is not in has left as well.
     if (command.type === "leave" && (reply.type === "ack" || out)) {
-      if (!out && this.joined && !this.#join && hasReached(this.#joinedAt, reply.cursor)) {
+      if (reply.type === "ack" && this.joined && !this.#join && hasReached(this.#joinedAt, reply.cursor)) {
         // It happened before our last join, which undid it: leave once more, under another id.
         this.#unanswered.set(this.#newId(), entry);
         return [];
