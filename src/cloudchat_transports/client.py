@@ -84,7 +84,7 @@ class CommandRefusedError(CloudchatError):
 
 
 class CommandUncertainError(CloudchatError):
-    """Whether the command happened cannot be known: the server has forgotten the token that it was sent with."""
+    """Whether the command happened cannot be known: see `cloudchat_core.client_session.Uncertain`."""
 
 
 class NicknameLost(msgspec.Struct, frozen=True):

@@ -10,6 +10,9 @@
 // of being done twice. A `join` gets a new id on each connection: a remembered answer to an old one would not bring
 // back a participant who has left meanwhile.
 //
+// Who finds that it was held lost joins again, and says then what was `not_joined`; but not while it is about to leave.
+// A `leave` that happened before a connection broke is undone by the next `join`: it goes out again, under another id.
+//
 // What the server could not do for the moment is sent again later, and what came after it waits: order is kept.
 
 /** @import {Answered, Command, Cursor, Frame, Join, LeftEvent, Limits, Reply, Uncertain} from "./types.js" */
