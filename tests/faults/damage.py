@@ -172,18 +172,22 @@ def _feeds(server: Server, cursors: list[str]) -> Iterator[list[Any] | None]:
         status, body = server.ask(f"/v1/poll?topics=chat&wait=0&after={cursors[place]}")
         assert status in {200, 503}, body
         frames = [] if status == 503 else json.loads(body)["frames"]
-        assert not [frame for frame in frames if frame["type"] == "gap"]
-        yield None if status == 503 else [it for it in frames if it["type"] == "message"]
+        if status == 503 or any(frame["type"] == "gap" for frame in frames):
+            yield None
+        yield [it for it in frames if it["type"] == "message"]
 
 
 def _followed(server: Server, cursors: list[str]) -> Iterator[list[Any] | None]:
-    """Follow on a WebSocket from the first thing said: it ends where the log cannot be read."""
+    """Follow on a WebSocket from the first thing said: what the log cannot read is said by a `gap`."""
     brought: list[Any] = []
     with server.connect(topics=f"chat&after={cursors[0]}") as socket:
         try:
             while not brought or brought[-1]["cursor"] != cursors[-1]:
                 frame = json.loads(socket.recv(PATIENCE))
-                assert frame["type"] not in {"gap", "snapshot"}
+                assert frame["type"] != "snapshot"
+                if frame["type"] == "gap":
+                    yield None
+                    break
                 if frame["type"] == "message":
                     brought.append(frame)
         except ConnectionClosed:
