@@ -417,6 +417,34 @@ async def test_who_needs_a_damaged_record_is_told_of_a_gap_and_goes_on_behind_it
         assert isinstance(seen[gap + 1], Snapshot)
 
 
+class CountedLog(MemoryLog):
+    """A log that counts how often it is read."""
+
+    reads = 0
+
+    async def read(self, after: int, limit: int) -> list[StoredRecord]:
+        self.reads += 1
+        return await super().read(after, limit)
+
+
+async def test_who_cannot_wait_is_answered_page_by_page_where_a_long_log_has_nothing_for_it() -> (
+    None
+):
+    log = CountedLog()
+    async with running(log) as node:
+        await speak_often(node, 3_000)
+    async with running(log) as node:  # its window begins with the newest thousand
+        log.reads, answers = 0, 0
+        with Follower(node, in_a_line, frozenset({"instances"}), 3) as follower:
+            while follower.offset < node.state.offset:
+                before, log.reads = follower.offset, 0
+                assert await follower.next(0) == b""
+                assert follower.offset > before
+                assert log.reads <= node.limits.page
+                answers += 1
+        assert answers > 1
+
+
 class Watched:
     """A transport that tells how many of its connections are open, and on which nothing is said before `go`."""
 
