@@ -16,7 +16,7 @@ from cloudchat_cli.commands.reading import events, messages, operations, version
 from cloudchat_cli.commands.serve import serve
 from cloudchat_cli.commands.talk import chat, say
 from cloudchat_cli.completing import completion
-from cloudchat_cli.output import Exit, Failure, interrupted, note
+from cloudchat_cli.output import Exit, Failure, note
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -31,7 +31,7 @@ Exit codes:
   8    not done in time (--timeout); it goes on
   9    no server there
   10   the log is damaged
-  130  interrupted (Ctrl-C); an operation that was begun goes on"""
+  130  interrupted (Ctrl-C); an operation that was begun goes on. Other signals: 128 + their number"""
 
 
 class _Cli(click.Group):
@@ -61,7 +61,7 @@ def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return KeyboardInterrupt() if interrupted(error) else error
+    return error
 
 
 @click.group(

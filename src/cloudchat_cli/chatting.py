@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import sys
 from contextlib import ExitStack
 from datetime import datetime
@@ -15,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-import trio
 from msgspec import UNSET
 
+from cloudchat_cli import running
 from cloudchat_cli.keyboard import open_source
 from cloudchat_cli.output import (
     Exit,
@@ -45,8 +44,6 @@ from cloudchat_transports.client import (
 from cloudchat_transports.client_transport import RejectedError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from rich.console import Console
 
     from cloudchat_cli.keyboard import Source
@@ -67,22 +64,18 @@ E = TypeVar("E", bound=BaseException)
 def run(server: str, nickname: str, transport: str) -> None:
     """Chat until the end."""
     with ExitStack() as stack:
-        trio.run(_chat, server, nickname, transport, open_source(stack))
+        running.run(_chat, server, nickname, transport, open_source(stack))
 
 
 async def _chat(server: str, nickname: str, transport: str, source: Source) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_leave_when_told, signals)
-                await _take_part(server, nickname, transport, source)
-                tasks.cancel_scope.cancel()
-        except* UnreachableError as errors:
-            raise unreachable(str(_first(errors))) from None
-        except* RejectedError as errors:
-            raise rejected(_first(errors)) from None
-        except* ConnectionEndedError as errors:
-            raise Failure(str(_first(errors)), Exit.REFUSED) from None
+    try:
+        await _take_part(server, nickname, transport, source)
+    except* UnreachableError as errors:
+        raise unreachable(str(_first(errors))) from None
+    except* RejectedError as errors:
+        raise rejected(_first(errors)) from None
+    except* ConnectionEndedError as errors:
+        raise Failure(str(_first(errors)), Exit.REFUSED) from None
 
 
 async def _take_part(server: str, nickname: str, transport: str, source: Source) -> None:
@@ -94,11 +87,6 @@ async def _take_part(server: str, nickname: str, transport: str, source: Source)
                 tasks.start_soon(chat.show)
                 await chat.talk()
                 tasks.cancel_scope.cancel()
-
-
-async def _leave_when_told(signals: AsyncIterator[int]) -> None:
-    """End as Ctrl-C does, so that the nickname is free at once and the terminal as it was."""
-    raise SystemExit(128 + await anext(signals))
 
 
 def _first(errors: BaseExceptionGroup[E]) -> E:

@@ -12,6 +12,7 @@ import msgspec
 
 from cloudchat_cli.output import Exit, Failure, emit, note, printable
 from cloudchat_cli.progress import EVERY, Progress
+from cloudchat_cli.running import run
 from cloudchat_cli.shapes import COMPACTED, LOG, write_one
 from cloudchat_core.clock import SystemClock
 from cloudchat_core.cursor import parse_cursor
@@ -176,7 +177,7 @@ def compact_log(log: SqliteLog, path: Path, keep: Retention, output: str) -> Non
         raise Failure(f"there is no log at {path}")
     # Beside the log, not in /tmp: there it may not fit, and others could read it.
     os.environ["SQLITE_TMPDIR"] = str(path.parent)
-    write_one(COMPACTED, anyio.run(_compact, log, keep), output)
+    write_one(COMPACTED, run(_compact, log, keep), output)
 
 
 async def _compact(log: SqliteLog, keep: Retention) -> dict[str, Any]:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 import anyio
 import click
 import msgspec
-import trio
 from msgspec import UNSET
 
 from cloudchat_cli.api import Api, new_command_id
-from cloudchat_cli.output import Exit, Failure, emit, interrupted, note, printable, rejected
+from cloudchat_cli.output import Exit, Failure, emit, note, printable, rejected
 from cloudchat_cli.progress import Progress
 from cloudchat_cli.shapes import INSTANCE, write_one
 from cloudchat_core.client_session import Snapshot
@@ -31,8 +30,6 @@ from cloudchat_transports.client import Client, ConnectionEndedError, Disconnect
 from cloudchat_transports.client_transport import RejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from cloudchat_core.clock import Clock
     from cloudchat_core.commands import ClientCommand
     from cloudchat_core.frames import InstanceView, OperationRef, OperationView
@@ -65,15 +62,6 @@ class Pace(NamedTuple):
     timer: Timer
 
 
-def run(command: Callable[..., Awaitable[None]], *arguments: Any) -> None:
-    """Run one command to its end."""
-
-    async def main() -> None:
-        await command(*arguments)
-
-    trio.run(main)
-
-
 def read_spec(text: str) -> dict[str, Any]:
     """Read the provider's own parameters; `ValueError` where `text` is no JSON object."""
     try:
@@ -96,25 +84,24 @@ async def create(
         await perform(api, Create(new_command_id(), name, spec), options)
 
 
-async def operate(
-    server: str,
-    command: str,
-    instance: str,
-    options: Options,
-    ask: bool = False,  # noqa: FBT001, FBT002 - `run` passes arguments by place
-) -> None:
-    """Start, stop or remove the instance that `instance` names; with `ask`, whoever sits there has to agree."""
+async def operate(server: str, command: str, instance: str, options: Options) -> None:
+    """Start, stop or remove the instance that `instance` names."""
     async with Api(server) as api:
-        found = await api.find(instance)
-        if ask and not _agreed(command, await api.instance(found)):
-            raise Failure("nothing was done")
-        await perform(api, _COMMANDS[command](new_command_id(), found), options)
+        await perform(api, _COMMANDS[command](new_command_id(), await api.find(instance)), options)
 
 
-def _agreed(command: str, view: InstanceView) -> bool:
+async def find(server: str, instance: str) -> InstanceView:
+    """Return the instance that `instance` names."""
+    async with Api(server) as api:
+        return await api.instance(await api.find(instance))
+
+
+def consent(command: str, view: InstanceView) -> None:
+    """Go on only if whoever sits at the terminal agrees; raises `Failure` where they do not."""
     name = "" if view.name is UNSET else f"{printable(view.name)} "
     state = "" if view.state is UNSET else f", which is {view.state}"
-    return click.confirm(f"{command} {name}({view.id}){state}?", err=True)
+    if not click.confirm(f"{command} {name}({view.id}){state}?", err=True):
+        raise Failure("nothing was done")
 
 
 async def perform(
@@ -126,9 +113,8 @@ async def perform(
         pace = Pace(clock, SystemTimer(clock))
     try:
         ack = await api.execute(command)
-    except BaseException as error:
-        if interrupted(error):
-            note("whether that was begun is not known; `cloudchat operations list` shows it")
+    except anyio.get_cancelled_exc_class():
+        note("whether that was begun is not known; `cloudchat operations list` shows it")
         raise
     operation, instance = ack.operation, ack.instance
     if operation is UNSET or instance is UNSET:
@@ -137,9 +123,8 @@ async def perform(
         watch = _Watch(api, options["transport"], ack.cursor, operation, instance)
         try:
             instance = await _wait(watch, options["timeout"], pace)
-        except BaseException as error:
-            if interrupted(error):
-                note(f"{watch.what} goes on; {watch.how}")
+        except anyio.get_cancelled_exc_class():
+            note(f"{watch.what} goes on; {watch.how}")
             raise
         note(f"{watch.what}: {_DONE[operation.command]}")
     else:

@@ -42,13 +42,6 @@ class Failure(Exception):  # noqa: N818 - it is how a command ends
         self.code = code
 
 
-def interrupted(error: BaseException) -> bool:
-    """Tell whether `error` is Ctrl-C, or a group of errors that holds it."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(KeyboardInterrupt) is not None
-    return isinstance(error, KeyboardInterrupt)
-
-
 _CODES = {
     "forbidden": Exit.NOT_ALLOWED,
     "gone": Exit.UNKNOWN,

@@ -153,14 +153,17 @@ def test_wrong_usage_ends_with_its_own_code(arguments: tuple[str, ...]) -> None:
     assert run("instances", *arguments).returncode == 2
 
 
-def test_an_interrupted_wait_ends_as_shells_expect() -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_an_interrupted_wait_ends_as_shells_expect(number: signal.Signals, code: int) -> None:
     with (
         Server("--log", "memory:") as slow,
         Program("instances", "create", CLOUDCHAT_SERVER=slow.url) as waiting,
     ):
         waiting.until(": 0 s of about 20 s")
-        waiting.signal(signal.SIGINT)
-        assert waiting.ended() == 130
+        waiting.signal(number)
+        assert waiting.ended() == code
         assert waiting.lines == []
         errors = "\n".join(waiting.errors)
         assert "Traceback" not in errors

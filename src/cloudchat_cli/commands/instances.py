@@ -69,8 +69,8 @@ def list_(output: str, server: str) -> None:
       cloudchat instances list -o name
       cloudchat instances list -o json | jq -r '.[].id'
     """
-    from cloudchat_cli.operating import run
     from cloudchat_cli.reading import show_instances
+    from cloudchat_cli.running import run
 
     run(show_instances, server, output)
 
@@ -87,8 +87,8 @@ def get(instance: str, output: str, server: str) -> None:
       cloudchat instances get 2318
       cloudchat instances get 2318 -o json | jq -r .state
     """
-    from cloudchat_cli.operating import run
     from cloudchat_cli.reading import show_instance
+    from cloudchat_cli.running import run
 
     run(show_instance, server, instance, output)
 
@@ -107,7 +107,7 @@ def watch(instance: str | None, output: str, server: str, transport: str) -> Non
       cloudchat instances watch 2318 -o jsonl
     """
     from cloudchat_cli.following import watch_instances
-    from cloudchat_cli.operating import run
+    from cloudchat_cli.running import run
 
     check_stream(output)
     run(watch_instances, server, transport, instance, output)
@@ -127,7 +127,8 @@ def create(name: str | None, spec: str | None, **options: Any) -> None:
       id=$(cloudchat instances create) && cloudchat instances start $id
     """
     from cloudchat_cli.operating import create as operate
-    from cloudchat_cli.operating import read_spec, run
+    from cloudchat_cli.operating import read_spec
+    from cloudchat_cli.running import run
 
     try:
         parameters = None if spec is None else read_spec(spec)
@@ -180,10 +181,19 @@ def remove(instance: str, yes: bool, **options: Any) -> None:  # noqa: FBT001 - 
 
     if not (yes or sys.stdin.isatty()):
         raise click.UsageError("there is no terminal to ask at: say --yes to remove the instance")
-    _operate("remove", instance, options, ask=not yes)
+    if not yes:
+        from cloudchat_cli.operating import consent, find
+        from cloudchat_cli.running import run
+
+        # Nothing else runs while somebody thinks: Ctrl-C at the question ends it as at any prompt.
+        view = run(find, options["server"], instance)
+        consent("remove", view)
+        instance = view.id
+    _operate("remove", instance, options)
 
 
-def _operate(command: str, instance: str, options: dict[str, Any], *, ask: bool = False) -> None:
-    from cloudchat_cli.operating import operate, run
+def _operate(command: str, instance: str, options: dict[str, Any]) -> None:
+    from cloudchat_cli.operating import operate
+    from cloudchat_cli.running import run
 
-    run(operate, options.pop("server"), command, instance, options, ask)
+    run(operate, options.pop("server"), command, instance, options)

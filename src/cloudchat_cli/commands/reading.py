@@ -36,8 +36,8 @@ def messages(limit: int, before: str | None, output: str, server: str) -> None:
       cloudchat messages --before k3f9-120
       cloudchat messages --limit 1000 -o jsonl > chat.jsonl
     """
-    from cloudchat_cli.operating import run
     from cloudchat_cli.reading import show_messages
+    from cloudchat_cli.running import run
 
     run(show_messages, server, limit, before, output)
 
@@ -57,7 +57,7 @@ def worklog(follow: bool, limit: int, output: str, server: str, transport: str) 
       cloudchat worklog --follow
       cloudchat worklog --follow -o jsonl | jq -r 'select(.type == "failed") | .detail'
     """
-    from cloudchat_cli.operating import run
+    from cloudchat_cli.running import run
 
     if follow:
         from cloudchat_cli.following import follow_worklog
@@ -100,7 +100,7 @@ def events(
       cloudchat events --follow
       cloudchat events --after k3f9-120 -o jsonl
     """
-    from cloudchat_cli.operating import run
+    from cloudchat_cli.running import run
 
     if follow:
         from cloudchat_cli.following import follow_events
@@ -135,8 +135,8 @@ def list_(output: str, server: str) -> None:
       cloudchat operations list
       cloudchat operations list -o json | jq -r '.[] | select(.done | not) | .id'
     """
-    from cloudchat_cli.operating import run
     from cloudchat_cli.reading import show_operations
+    from cloudchat_cli.running import run
 
     run(show_operations, server, output)
 
@@ -153,8 +153,8 @@ def get(operation: str, output: str, server: str) -> None:
       cloudchat operations get 0c2c6b8e-7e8c-4b0e-9c61-0d9b7f5a9d3e
       cloudchat operations get 0c2c6b8e-7e8c-4b0e-9c61-0d9b7f5a9d3e -o json | jq .done
     """
-    from cloudchat_cli.operating import run
     from cloudchat_cli.reading import show_operation
+    from cloudchat_cli.running import run
 
     run(show_operation, server, operation, output)
 

@@ -47,6 +47,7 @@ def say(nickname: str, text: tuple[str, ...], server: str) -> None:
       cloudchat say --as Deployer Version 2 is out.
       uptime | cloudchat say --as Watchdog -
     """
-    from cloudchat_cli.operating import run, speak
+    from cloudchat_cli.operating import speak
+    from cloudchat_cli.running import run
 
     run(speak, server, nickname, sys.stdin.read() if text == ("-",) else " ".join(text))
