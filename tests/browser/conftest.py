@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NAMES = "--host-resolver-rules=MAP *.test 127.0.0.1"
 """Sites of other names, for pages that are not their server's own."""
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=30_000)
 
 
 # Not of the session: while Playwright is there, no test in the same thread can run an asyncio loop.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from tests.cli.program import PATIENCE, Server
-from tests.faults.harness import free_port
+from tests.ports import free_port
 from tests.specs.generated import CONTRACT
 
 if TYPE_CHECKING:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 COMMAND = str(Path(sys.executable).with_name("cloudchat"))
-PATIENCE = 30
-"""Seconds after which a fact is not coming any more."""
+PATIENCE = 90
+"""Seconds after which a fact is not coming any more, however busy the machine is."""
+
+ABSENCE = ("--grace", "60")
+"""For a server that is killed: nobody is taken for gone, however long it takes to come back."""
 
 
 class Program:

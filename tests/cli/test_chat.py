@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from tests.cli.program import PATIENCE, Program, Server, run
+from tests.cli.program import ABSENCE, PATIENCE, Program, Server, run
 from tests.cli.terminal import Terminal
+from tests.ports import free_port
 from tests.transports.peer import listening
 
 if TYPE_CHECKING:
@@ -165,8 +166,13 @@ def test_who_comes_later_sees_what_was_said_and_what_happened_to_instances(serve
 
 
 def test_a_kill_of_the_server_loses_and_doubles_nothing_and_nobody_left(tmp_path: Path) -> None:
-    log = ("--log", f"sqlite:{tmp_path / 'log'}")
-    with Server(*log) as server, server.chat("Ann") as ann, server.chat("Bob") as bob:
+    options = ("--log", f"sqlite:{tmp_path / 'log'}", *ABSENCE)
+    port = free_port()
+    with (
+        Server(*options, port=port) as server,
+        server.chat("Ann") as ann,
+        server.chat("Bob") as bob,
+    ):
         ann.until("Bob joined")
         ann.type("before")
         bob.until("Ann: before")
@@ -176,7 +182,7 @@ def test_a_kill_of_the_server_loses_and_doubles_nothing_and_nobody_left(tmp_path
         ann.until("trying to come back")
         ann.type("while it was away")
         ann.until("to be said when the server is back")
-        with Server(*log, port=server.port) as again:
+        with Server(*options, port=port) as again:
             bob.until("Ann: while it was away")
             assert again.run("say", "--as", "Cat", "afterwards").returncode == 0
             bob.until("Cat: afterwards")
@@ -192,12 +198,13 @@ def test_a_kill_of_the_server_loses_and_doubles_nothing_and_nobody_left(tmp_path
 
 
 def test_a_planned_restart_is_a_short_absence(tmp_path: Path) -> None:
-    log = ("--log", f"sqlite:{tmp_path / 'log'}")
-    with Server(*log) as server, server.chat("Ann") as ann:
+    options = ("--log", f"sqlite:{tmp_path / 'log'}", *ABSENCE)
+    port = free_port()
+    with Server(*options, port=port) as server, server.chat("Ann") as ann:
         server.signal(signal.SIGTERM)
         assert server.ended() == 0
         ann.until("trying to come back")
-        with Server(*log, port=server.port):
+        with Server(*options, port=port):
             ann.until("back again")
             ann.type("still here")
             ann.until("You: still here")
@@ -279,7 +286,8 @@ def test_a_nickname_lost_to_another_is_asked_for_again_and_what_was_typed_is_sai
     tmp_path: Path,
 ) -> None:
     """The server forgets who was there (a log in memory), and somebody else is quicker."""
-    with Server("--log", "memory:") as server:
+    port = free_port()
+    with Server("--log", "memory:", port=port) as server:
         terminal = Terminal("chat", "Ivan", "--server", server.url)
         try:
             terminal.until(r"Ivan \(you\)")
@@ -290,7 +298,7 @@ def test_a_nickname_lost_to_another_is_asked_for_again_and_what_was_typed_is_sai
             terminal.until("to be said when the server is back: early")
             os.kill(terminal.process.pid, signal.SIGSTOP)
             with (
-                Server("--log", "memory:", port=server.port) as again,
+                Server("--log", "memory:", port=port) as again,
                 again.chat("ivan") as quicker,
             ):
                 os.kill(terminal.process.pid, signal.SIGCONT)

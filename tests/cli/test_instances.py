@@ -28,7 +28,7 @@ from cloudchat_engine.providers.simulated import SimulatedProvider
 from cloudchat_engine.timers import ManualTimer
 from cloudchat_transports.access import Access
 from cloudchat_transports.listener import bind
-from tests.cli.program import COMMAND, Program, Server, run
+from tests.cli.program import COMMAND, PATIENCE, Program, Server, run
 from tests.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def test_whoever_stops_reading_gets_no_traceback(server: Server) -> None:
         stdout=writing,
         stderr=subprocess.PIPE,
         check=False,
-        timeout=30,
+        timeout=PATIENCE,
     )
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, b"")
@@ -287,7 +287,7 @@ class TestTwentySeconds:
             new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012}",
             new_epoch=lambda: "k3f9",
         )
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             async with (
                 serving(node, bind("127.0.0.1", 0), Access()) as listener,
                 Api(f"http://127.0.0.1:{listener.port}") as api,

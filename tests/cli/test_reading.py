@@ -22,6 +22,7 @@ from cloudchat_core.client_session import Snapshot
 from cloudchat_core.events import Message
 from cloudchat_core.frames import Gap
 from tests.cli.program import COMMAND, PATIENCE, Program, Server, clean, run
+from tests.ports import free_port
 from tests.specs.generated import CONTRACT
 
 if TYPE_CHECKING:
@@ -254,14 +255,18 @@ def test_everything_that_follows_takes_any_transport(server: Server, transport: 
 
 
 def test_a_restart_of_the_server_neither_doubles_nor_loses_an_event(tmp_path: Path) -> None:
-    log = ("--log", f"sqlite:{tmp_path / 'log'}")
-    with Server(*log) as server, following(server, "events", "-f", "--topic", "chat") as events:
+    options = ("--log", f"sqlite:{tmp_path / 'log'}")
+    port = free_port()
+    with (
+        Server(*options, port=port) as server,
+        following(server, "events", "-f", "--topic", "chat") as events,
+    ):
         server.run("say", "--as", "Ann", "the first")
         events.until("the first$")
         server.signal(signal.SIGKILL)
         server.ended()
         events.until("trying again$")
-        with Server(*log, port=server.port) as again:
+        with Server(*options, port=port) as again:
             events.until("back again$")
             again.run("say", "--as", "Ann", "the second")
             events.until("the second$")

@@ -13,7 +13,8 @@ from cloudchat_core.client_session import Uncertain
 from cloudchat_core.events import Left, Message
 from cloudchat_core.frames import Gap
 from cloudchat_transports.client import Client, NicknameLost
-from tests.cli.program import Server
+from tests.cli.program import ABSENCE, Server
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,9 +65,10 @@ class Talker:
 async def test_what_is_said_through_kills_is_heard_once_by_all_in_one_order_and_nobody_left(
     tmp_path: Path,
 ) -> None:
-    options = ("--log", f"sqlite:{tmp_path / 'log'}", "--limit", "commands_per_second=0")
+    options = ("--log", f"sqlite:{tmp_path / 'log'}", "--limit", "commands_per_second=0", *ABSENCE)
+    port = free_port()
     talkers = [Talker(nickname) for nickname in ("Ann", "Bob", "Cat")]
-    server = Server(*options)
+    server = Server(*options, port=port)
     try:
         with anyio.fail_after(120):
             async with anyio.create_task_group() as tasks:
@@ -78,7 +80,7 @@ async def test_what_is_said_through_kills_is_heard_once_by_all_in_one_order_and_
                     server.signal(signal.SIGKILL)
                     await anyio.to_thread.run_sync(server.ended)
                     server.__exit__(None, None, None)
-                    restart = partial(Server, *options, port=server.port)
+                    restart = partial(Server, *options, port=port)
                     server = await anyio.to_thread.run_sync(restart)
                 for talker in talkers:
                     await talker.says((KILLS + 1) * EACH)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import PATIENCE, Program, Server, run
+from tests.ports import free_port
 
 MEMORY = ("--log", "memory:")
 
@@ -148,10 +149,8 @@ def test_wrong_usage_says_what_would_be_right(arguments: tuple[str, ...], said: 
 
 
 def test_the_port_may_come_from_the_environment() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    with Program("serve", *MEMORY, PORT=port) as server:
+    port = free_port()
+    with Program("serve", *MEMORY, PORT=str(port)) as server:
         assert server.until(r"serves at (\S+) ")[1] == f"http://127.0.0.1:{port}"
 
 

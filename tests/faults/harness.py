@@ -2,10 +2,8 @@
 
 import json
 import os
-import random
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -56,23 +54,6 @@ def serve_command(path: Path, *options: str, synced: bool = True) -> list[str]:
         *("serve", "--port", "0", "--log", f"sqlite:{path}", "--limit", "commands_per_second=0"),
         *("--limit", "requests_per_second=0", *options),
     ]
-
-
-def free_port() -> int:
-    """Return a port that no outgoing connection is given.
-
-    Between two lives of a server its clients call at a port where nobody listens. Were that one of the ports that the
-    system gives to callers, a call could be connected to itself, and the server could not come back.
-    """
-    for port in random.sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("there is no free port")
 
 
 class Server:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 from tests.faults.accounts import Account, Result, Tally, ended_once, result, tally
 from tests.faults.crowd import EACH, PACE, Crowd
-from tests.faults.harness import Server, free_port, records_of, serve_command, settled
+from tests.faults.harness import Server, records_of, serve_command, settled
 from tests.faults.proxy import Proxy
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

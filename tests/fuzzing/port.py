@@ -17,7 +17,7 @@ from cloudchat_core.limits import Limits
 from tests.fuzzing.pieces import pieces
 from tests.transports.whole import whole_server
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which an answer is not coming any more."""
 
 ENOUGH = 0.1

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 COMMAND = str(Path(sys.executable).with_name("cloudchat"))
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds after which a fact is not coming any more."""
 
 STREAM = "text/event-stream"
@@ -383,6 +383,18 @@ def is_event(kind: str, **fields: object) -> Callable[[Frame], bool]:
     return lambda frame: (
         frame["type"] == kind and all(frame.get(name) == value for name, value in fields.items())
     )
+
+
+def joined(server: Server, name: str, token: str) -> Feed:
+    """Open the feed of somebody who has joined."""
+    feed = server.feed()
+    feed.join(name, token)
+    return feed
+
+
+def left(watcher: Feed, name: str) -> Frame:
+    """Wait for somebody's departure."""
+    return watcher.until(is_event("left", nickname=name))
 
 
 def masked(first: int, payload: bytes = b"") -> bytes:

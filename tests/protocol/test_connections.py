@@ -17,7 +17,7 @@ from tests.protocol.server import PATIENCE, UPGRADE, Server, is_event, masked, n
 if TYPE_CHECKING:
     from pathlib import Path
 
-ARGUMENTS = ("--grace", "0.5", "--limit", "frame=20480")
+ARGUMENTS = ("--limit", "frame=20480")
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 

@@ -11,6 +11,7 @@ from tests.protocol.server import Feed, Frame, Server, is_event, new_name, new_t
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -77,29 +78,37 @@ def test_every_step_of_an_instances_life_has_all_its_fields(server: Server, feed
     assert feed.refused("start", instance=instance_id) == "instance_unknown"
 
 
-def test_an_operation_under_way_excludes_another_and_is_shown(server: Server, feed: Feed) -> None:
-    created = feed.done("create")
-    instance, operation = created["instance"]["id"], created["operation"]
-    busy = feed.ask("start", instance=instance)
-    assert (busy["code"], busy["operation"]) == ("instance_busy", operation)
-    assert server.http.get(f"/v1/instances/{instance}").status_code == 404
-    assert instance not in [one["id"] for one in server.http.get("/v1/instances").json()]
-    shown = server.http.get(f"/v1/operations/{operation['id']}").json()
-    assert shown == {
-        **operation,
-        "instance": instance,
-        "by": feed.nickname,
-        "done": False,
-    }
-    with server.feed() as later:
-        assert shown in later.ready()["operations"] or operation in later.ready()["operations"]
-    event = feed.until(is_event("created", operation=operation))
-    started = feed.done("start", instance=instance)
-    listed = server.http.get(f"/v1/instances/{instance}").json()
-    assert listed["operation"] == started["operation"]
-    finished = server.http.get(f"/v1/operations/{operation['id']}").json()
-    assert finished == {**shown, "done": True, "outcome": "created", "done_at": event["at"]}
-    feed.until(is_event("started", operation=started["operation"]))
+def test_an_operation_under_way_excludes_another_and_is_shown(tmp_path: Path) -> None:
+    duration = ("--provider", "simulated:?duration=4")
+    with Server(tmp_path / "log.sqlite", *duration) as server, server.feed() as feed:
+        feed.join(new_name("Operator"), new_token())
+        created = feed.done("create")
+        instance, operation = created["instance"]["id"], created["operation"]
+        busy = feed.ask("start", instance=instance)
+        assert (busy["code"], busy["operation"]) == ("instance_busy", operation)
+        path = f"/v1/instances/{instance}"
+        assert server.http.get(path).status_code == 404
+        refused = server.http.delete(path)
+        assert (refused.status_code, refused.json()["code"]) == (409, "instance_busy")
+        assert refused.json()["operation"] == operation
+        assert server.http.get("/v1/instances").json() == []
+        shown = server.http.get(f"/v1/operations/{operation['id']}").json()
+        assert shown == {
+            **operation,
+            "instance": instance,
+            "by": feed.nickname,
+            "done": False,
+        }
+        with server.feed() as later:
+            assert later.ready()["operations"] == [shown]
+        event = feed.until(is_event("created", operation=operation))
+        started = feed.done("start", instance=instance)
+        assert server.http.get(path).json()["operation"] == started["operation"]
+        refused = server.http.delete(path)
+        assert (refused.status_code, refused.json()["code"]) == (409, "instance_busy")
+        assert refused.json()["operation"] == started["operation"]
+        finished = server.http.get(f"/v1/operations/{operation['id']}").json()
+        assert finished == {**shown, "done": True, "outcome": "created", "done_at": event["at"]}
 
 
 def test_a_command_that_does_not_fit_the_state_is_refused(feed: Feed) -> None:

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
-
-import pytest
-
 from tests.protocol.server import (
-    UPGRADE,
     Feed,
-    Frame,
     Server,
     is_event,
-    masked,
+    joined,
+    left,
     new_name,
     new_token,
-    offset,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-GRACE = 1.0
-ARGUMENTS = ("--grace", str(GRACE), "--heartbeat", "0.5")
-
-
-@pytest.fixture
-def watcher(server: Server) -> Iterator[Feed]:
-    """Somebody who sees who comes and goes."""
-    with server.feed("?topics=chat") as feed:
-        feed.ready()
-        yield feed
-
-
-def joined(server: Server, name: str, token: str) -> Feed:
-    feed = server.feed()
-    feed.join(name, token)
-    return feed
-
-
-def left(watcher: Feed, name: str) -> Frame:
-    return watcher.until(is_event("left", nickname=name))
 
 
 def history(watcher: Feed, name: str) -> list[tuple[str, str | None]]:
@@ -50,34 +19,10 @@ def history(watcher: Feed, name: str) -> list[tuple[str, str | None]]:
     return [(event["type"], event.get("reason")) for event in events]
 
 
-def moment(frame: Frame) -> float:
-    return datetime.fromisoformat(frame["at"]).timestamp()
-
-
 def test_close_1000_is_leaving_at_once(server: Server, watcher: Feed) -> None:
     name = new_name()
     joined(server, name, new_token()).leave_with(1000)
     assert left(watcher, name)["reason"] == "left"
-
-
-@pytest.mark.parametrize("how", ["away", "lost", "aborted"])
-def test_a_page_that_goes_away_and_a_loss_leave_when_grace_is_over(
-    server: Server, watcher: Feed, how: str
-) -> None:
-    name = new_name()
-    feed = joined(server, name, new_token())
-    with server.feed() as other:
-        marker = other.join(new_name(), new_token())["cursor"]
-        gone_after = moment(other.event(marker))
-    if how == "away":
-        feed.leave_with(1001)
-    elif how == "aborted":
-        feed.leave_with(1011)
-    else:
-        feed.lose()
-    event = left(watcher, name)
-    assert event["reason"] == "disconnected"
-    assert moment(event) - gone_after >= GRACE
 
 
 def test_who_comes_back_within_grace_was_never_away(server: Server, watcher: Feed) -> None:
@@ -153,20 +98,6 @@ def test_a_posted_join_may_name_the_feed_that_it_goes_with(server: Server, watch
     assert left(watcher, name)["reason"] == "left", "its feed was closed: no window of a lone POST"
 
 
-def test_away_ends_the_window_of_a_posted_join_as_close_1001_ends_a_feed(
-    server: Server, watcher: Feed
-) -> None:
-    name, token = new_name(), new_token()
-    server.post({"type": "join", "id": "j", "nickname": name}, cloudchat_token=token)
-    away = {"type": "away", "id": "a", "join": "j"}
-    assert server.post(away, cloudchat_token=token).json()["type"] == "ack"
-    came = watcher.find(is_event("joined", nickname=name))
-    gone = left(watcher, name)
-    assert gone["reason"] == "disconnected"
-    assert moment(gone) - moment(came) < 15, "the window of a posted join"
-    assert server.post(away, cloudchat_token=token).json()["code"] == "not_joined"
-
-
 def test_away_of_a_page_that_has_joined_again_changes_nothing(
     server: Server, watcher: Feed
 ) -> None:
@@ -183,36 +114,3 @@ def test_away_of_a_page_that_has_joined_again_changes_nothing(
     ).json()
     assert [reply.get("code") for reply in replies] == [None, None, "not_joined", None]
     assert left(watcher, name)["reason"] == "left"
-
-
-def test_a_silent_feed_gets_heartbeats_with_its_own_position_and_pings(server: Server) -> None:
-    with server.feed("?topics=instances") as feed:
-        assert feed.welcome["heartbeat"] == 0.5
-        start = feed.ready()["cursor"]
-        beat = feed.until(lambda frame: frame["type"] == "heartbeat")
-        assert set(beat) == {"type", "cursor", "at"}
-        assert offset(beat["cursor"]) >= offset(start)
-        with server.feed() as author:
-            author.join(new_name(), new_token())
-            head = author.done("say", text="not for that feed")["cursor"]
-        feed.until(lambda f: f["type"] == "heartbeat" and offset(f["cursor"]) >= offset(head))
-        created = author_create(server)
-        feed.event(created)
-        assert feed.events[0]["cursor"] == created
-
-
-def author_create(server: Server) -> str:
-    with server.feed() as author:
-        cursor: str = author.done("create", id="00000000-0000-4000-8000-00000000000a")["cursor"]
-        return cursor
-
-
-def test_a_client_that_is_not_heard_of_is_pinged_and_then_lost(
-    server: Server, watcher: Feed
-) -> None:
-    """A stock client answers pings; this one does not, though its connection stands."""
-    name = new_name()
-    join = f'{{"type":"join","id":"j","nickname":"{name}","token":"{new_token()}"}}'.encode()
-    got = server.raw(UPGRADE + masked(0x81, join))
-    assert got.count(b"\x89\x00") == 2, "two pings, then the end"
-    assert left(watcher, name)["reason"] == "disconnected"

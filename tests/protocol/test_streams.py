@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from tests.protocol.server import (
-    EVENTS,
     PATIENCE,
-    Feed,
     Frame,
     Server,
     is_event,
@@ -22,56 +19,12 @@ from tests.protocol.server import (
     new_token,
     offset,
 )
+from tests.protocol.streams import Stream, events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-ARGUMENTS = ("--grace", "0.5", "--heartbeat", "0.6", "--limit", "requests_per_second=0")
-
-
-class Stream(ExitStack):
-    """An event stream, read as WHATWG HTML §9.2.6 has it; `ids` has the `id:` of each frame (None: it had none)."""
-
-    def __init__(self, server: Server, query: str = "", **headers: str) -> None:
-        super().__init__()
-        self._contract = server.contract
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.response = self.enter_context(
-            server.http.stream("GET", f"/v1/sse{query}", headers=names)
-        )
-        assert self.response.status_code == 200, self.response.read()
-        assert self.response.headers["content-type"] == "text/event-stream"
-        self._lines = self.response.iter_lines()
-        self.first = next(self._lines)
-        assert next(self._lines) == ""
-        self.frames: list[Frame] = []
-        self.ids: list[str | None] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def take(self) -> Frame:
-        """Read one event; return its frame."""
-        fields: dict[str, str] = {}
-        for line in self._lines:
-            if not line:
-                break
-            name, _, value = line.partition(": ")
-            assert name not in fields
-            fields[name] = value
-        assert fields.keys() <= {"event", "id", "data"}
-        frame: Frame = json.loads(fields["data"])
-        assert fields["event"] == frame["type"]
-        self._contract.frame("sse", frame)
-        self.frames.append(frame)
-        self.ids.append(fields.get("id"))
-        return frame
-
-    def until(self, fact: Callable[[Frame], bool]) -> Frame:
-        while not fact(frame := self.take()):
-            pass
-        return frame
+ARGUMENTS = ("--limit", "requests_per_second=0")
 
 
 def poll(server: Server, **query: object) -> dict[str, Any]:
@@ -82,15 +35,6 @@ def poll(server: Server, **query: object) -> dict[str, Any]:
     answer: dict[str, Any] = response.json()
     assert set(answer) == {"frames", "cursor"}
     return answer
-
-
-def events(frames: list[Frame]) -> list[Frame]:
-    return [frame for frame in frames if frame["type"] in EVENTS]
-
-
-def events_of(answer: dict[str, Any], feed: Feed) -> list[Frame]:
-    """What somebody did, as a poll told it: others of earlier tests may be leaving yet."""
-    return [frame for frame in answer["frames"] if frame["nickname"] == feed.nickname]
 
 
 def test_a_stream_begins_with_retry_welcome_and_a_snapshot(server: Server) -> None:
@@ -142,18 +86,6 @@ def test_a_stream_goes_on_after_last_event_id_which_wins(server: Server) -> None
             assert stream.ids[:2] == [None, None]
 
 
-def test_a_silent_stream_gets_heartbeats_that_move_its_cursor(server: Server) -> None:
-    with server.feed() as feed, Stream(server, "?topics=instances") as stream:
-        feed.join(new_name(), new_token())
-        hidden = feed.done("say", text="not for that stream")["cursor"]
-        beat = stream.until(
-            lambda f: f["type"] == "heartbeat" and offset(f["cursor"]) >= offset(hidden)
-        )
-        assert set(beat) == {"type", "cursor", "at"}
-        assert stream.ids[-1] == beat["cursor"]
-        assert events(stream.frames) == []
-
-
 def test_curl_can_follow_a_stream(server: Server) -> None:
     with server.feed() as feed:
         cursor = feed.join(new_name(), new_token())["cursor"]
@@ -169,7 +101,7 @@ def test_a_poll_waits_until_there_is_something(server: Server) -> None:
     with server.feed() as feed:
         head = feed.join(new_name(), new_token())["cursor"]
         for wait in ("0", "-5", "-0.1"):  # what is outside is clamped
-            assert events_of(poll(server, after=head, wait=wait), feed) == []
+            assert poll(server, after=head, wait=wait)["frames"] == []
         with subprocess.Popen(
             ["curl", "-s", f"{server.url}/v1/poll?after={head}&wait=9e9".replace("9e9", "999")],
             stdout=subprocess.PIPE,
@@ -177,7 +109,7 @@ def test_a_poll_waits_until_there_is_something(server: Server) -> None:
         ) as waiting:
             feed.done("say", text="now")
             answer = json.loads(waiting.communicate(timeout=PATIENCE)[0])
-        assert [frame["text"] for frame in events_of(answer, feed)] == ["now"]
+        assert [frame["text"] for frame in answer["frames"]] == ["now"]
 
 
 def test_a_polls_cursor_moves_past_what_its_topics_hide(server: Server) -> None:
@@ -221,36 +153,6 @@ def test_a_feed_that_cannot_be_is_refused(
 def test_a_wait_that_is_no_number_is_refused(server: Server, wait: str) -> None:
     response = server.http.get("/v1/poll", params={"wait": wait})
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")
-
-
-def test_a_stream_with_the_token_keeps_its_participation(server: Server) -> None:
-    name, token = new_name(), new_token()
-    with server.feed() as watcher:
-        with server.feed() as first:
-            cursor = first.join(name, token)["cursor"]
-            with Stream(server, f"?after={cursor}", Cloudchat_Token=token):
-                first.lose()
-                said = server.post({"type": "say", "id": "s", "text": "x"}, cloudchat_token=token)
-                assert said.json()["type"] == "ack"
-                watcher.until(is_event("heartbeat"))
-                watcher.until(is_event("heartbeat"))
-                people = server.http.get("/v1/participants").json()
-                assert name in [one["nickname"] for one in people]
-        left = watcher.until(is_event("left", nickname=name))
-        assert left["reason"] == "disconnected"
-        kinds = [e["type"] for e in watcher.events if e.get("nickname") == name]
-        assert kinds == ["joined", "message", "left"]
-
-
-def test_an_event_source_takes_part_through_its_feeds_name(server: Server) -> None:
-    name, token = new_name(), new_token()
-    with server.feed() as watcher:
-        with Stream(server) as stream:
-            feed = stream.take()["feed"]
-            join = {"type": "join", "id": "j", "nickname": name, "token": token, "feed": feed}
-            assert server.post(join).json()["type"] == "ack"
-            stream.until(is_event("joined", nickname=name))
-        assert watcher.until(is_event("left", nickname=name))["reason"] == "disconnected"
 
 
 def test_a_planned_end_is_said_to_streams_and_polls(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ async def during(script: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
             failure.append(error)
         ended.set()
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             yield

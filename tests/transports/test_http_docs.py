@@ -107,7 +107,7 @@ async def test_the_pages_examples_are_answered_as_it_says() -> None:
         for found in examples:
             if found["seconds"]:
                 web.clock.advance(int(found["seconds"]))
-                with anyio.fail_after(10):
+                with anyio.fail_after(30):
                     while web.node.state.operations:
                         await anyio.lowlevel.checkpoint()
                 continue

@@ -291,7 +291,7 @@ async def test_what_is_to_be_said_when_a_link_takes_over_is_said_on_the_new_one(
         )
         best.wake = links.wake
         tasks.start_soon(partial(links.run, tasks, patient=True, tell=lambda _: None))
-        with trio.fail_after(20):
+        with trio.fail_after(30):
             # Which task goes first is chance, on Trio: so it is tried again and again.
             for _ in range(10):
                 for level in (1, 0):
@@ -427,7 +427,7 @@ async def test_a_proxy_that_cuts_every_connection_after_a_while_costs_nothing() 
 
 async def test_a_server_that_has_a_transport_switched_off_is_used_by_the_next() -> None:
     async with world(transports=("poll",)) as (_, url):
-        with trio.fail_after(20):
+        with trio.fail_after(30):
             async with Client(url, nickname="Alexandra") as client:
                 assert client.transport == "poll"
 
@@ -538,7 +538,7 @@ async def test_a_better_link_that_comes_when_the_old_one_is_lost_does_not_cross_
         late = Late(WebSocketTransport(url))
         again = Again(SseTransport(url), late)
         late.open = False
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with Client(
                 [late, again], nickname="Alexandra", climb=0.1, jitter=lambda: -0.95
             ) as mover:
@@ -564,7 +564,7 @@ async def test_a_stream_that_says_no_content_is_not_asked_again() -> None:
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, answer, 0)
         url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with Client(url, transport="sse", patient=True) as client:
                 with pytest.raises(ConnectionEndedError):
                     await anext(client)
@@ -602,7 +602,7 @@ async def test_who_leaves_in_the_middle_of_a_move_has_left(
 ) -> None:
     async with world() as (_, url), Client(url, transport="ws") as watcher:
         mute = Mute(WebSocketTransport(url))
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with Client(
                 [mute, old(url)], nickname="Alexandra", climb=0.1, jitter=lambda: -0.95
             ):

@@ -351,7 +351,7 @@ async def test_no_heartbeat_ever_runs_ahead_of_the_events_of_its_feed() -> None:
         nursery.start_soon(fanout.run)
         fanout.follow(outlet, in_a_line, frozenset(TOPICS), 0)
         far = trio.SocketStream(theirs)
-        with trio.fail_after(20):
+        with trio.fail_after(30):
             nursery.start_soon(speak_often, node, 50)
             said, at, beats, rest = 0, 0, 0, b""
             while said < 50:

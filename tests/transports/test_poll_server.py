@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def web() -> AsyncIterator[Site]:
     async with site() as web:
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             yield web
 
 

@@ -47,7 +47,7 @@ class Running:
             with connect(url, subprotocols=["cloudchat.v1"], **options) as websocket:  # type: ignore[list-item]
                 return script(websocket)
 
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             return await anyio.to_thread.run_sync(run)
 
 
@@ -208,7 +208,7 @@ async def test_who_closes_has_left_and_who_is_lost_has_a_grace(
     async with running(place) as server:
         cursor = await server.visit(partial(part, code=code))
         site = server.web
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while (await site.get("/v1/participants")).json():
                 site.clock.advance(0 if at_once else 1)
                 await anyio.sleep(0.01)
@@ -279,6 +279,6 @@ async def test_resources_streams_and_polls_are_served_at_the_same_place(place: P
                 return next(lines)
 
         speak = partial(server.web.command, "say", BORIS)
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             data = await anyio.to_thread.run_sync(listen)
         assert json.loads(data.removeprefix("data: "))["text"] == "hi"

@@ -25,7 +25,7 @@ class Server:
     async def run(self, web: Site, **scope: Any) -> int:
         """Serve it to its end; the close code."""
         whole = {"type": "websocket", "path": "/v1/ws", "headers": [(b"host", b"localhost")]}
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await web.app({**whole, **scope}, self._receive, self._send)
         assert self.sent[-1]["type"] == "websocket.close"
         return int(self.sent[-1]["code"])

@@ -22,7 +22,7 @@ from tests.transports.whole import whole_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds after which the server is not going to say any more."""
 
 ENDLESS = Limits(commands_per_second=0, requests_per_second=0)

@@ -109,7 +109,7 @@ class Site:
     async def finish(self, operation: str) -> None:
         """Let the time of an operation pass."""
         self.clock.advance(DURATION)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while operation in self.node.state.operations:
                 await anyio.lowlevel.checkpoint()
 

@@ -23,7 +23,7 @@ import pytest
 from cloudchat_core.clock import SECOND, Clock
 from cloudchat_engine.ports import Timer
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds of real time after which a wait that does not end has failed."""
 
 
