@@ -30,6 +30,9 @@ from cloudchat_transports.access import Access
 from cloudchat_transports.listener import bind
 from tests.cli.program import COMMAND, PATIENCE, Program, Server, run
 from tests.cli.terminal import Terminal
+from tests.faults.harness import needs
+from tests.faults.processes import FAKED
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,12 +124,14 @@ def test_a_failed_operation_ends_with_its_own_code_and_the_providers_reason(
 
 
 def test_an_operation_that_is_not_done_in_time_goes_on(server: Server) -> None:
-    with Server("--log", "memory:", "--provider", "simulated:?duration=1.5") as slow:
+    with (
+        Server("--log", "memory:", "--provider", "simulated:?duration=1.5") as slow,
+        slow.chat("Ann") as ann,
+    ):
         late = slow.run("instances", "create", "--timeout", "0.1")
         assert (late.returncode, late.stdout) == (8, "")
         assert "it goes on; to see how it ends: cloudchat operations get " in late.stderr
-        with slow.chat("Ann") as ann:
-            ann.until(r": created$")
+        ann.until(r": created$")
 
 
 def test_nobody_there_ends_with_its_own_code_and_says_how_to_start_a_server() -> None:
@@ -188,16 +193,18 @@ def test_an_interrupt_before_the_answer_says_that_nothing_is_known() -> None:
 
 def test_a_wait_survives_the_death_of_the_server(tmp_path: Path) -> None:
     """The operation ends while the client is away; it learns of it from the feed, after its cursor."""
-    options = ("--log", f"sqlite:{tmp_path / 'log'}", "--provider", "simulated:?duration=1.5")
+    needs("faketime", "-f", "+1m", "true")
+    options, port = ("--log", f"sqlite:{tmp_path / 'log'}"), free_port()
     with (
-        Server(*options) as server,
+        Server(*options, port=port) as server,
         Program("instances", "create", CLOUDCHAT_SERVER=server.url) as waiting,
     ):
-        waiting.until(": 0 s of about 2 s")
+        waiting.until(": 0 s of about 20 s")
         server.signal(signal.SIGKILL)
         server.ended()
         waiting.until("trying again")
-        with Server(*options, port=server.port) as again:
+        # To the next server the twenty seconds are over.
+        with Server(*options, port=port, **FAKED, FAKETIME="+1m") as again:
             assert waiting.ended() == 0, waiting.errors
             (name,) = waiting.lines
             assert name in again.run("instances", "list").stdout
