@@ -11,6 +11,8 @@ from playwright.sync_api import expect, sync_playwright
 from tests.browser.chromium import FLAGS, program
 from tests.browser.person import People
 from tests.browser.site import Site
+from tests.clocks import SLOW
+from tests.faults.harness import needs
 from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def a_browser() -> Iterator[Browser]:
 class Serve(Protocol):
     """Starts a server."""
 
-    def __call__(self, *options: str) -> Site: ...
+    def __call__(self, *options: str, **environment: str) -> Site: ...
 
 
 @pytest.fixture(name="serve")
@@ -47,8 +49,8 @@ def starting_servers(tmp_path: Path) -> Iterator[Serve]:
     """Servers with options of the test's own."""
     with ExitStack() as stack:
 
-        def serve(*options: str) -> Site:
-            site = Site(tmp_path, *options)
+        def serve(*options: str, **environment: str) -> Site:
+            site = Site(tmp_path, *options, **environment)
             stack.callback(site.kill)
             return site
 
@@ -59,6 +61,13 @@ def starting_servers(tmp_path: Path) -> Iterator[Serve]:
 def a_server(serve: Serve) -> Site:
     """A server whose instances take half a second."""
     return serve("--provider", "simulated:?duration=0.5")
+
+
+@pytest.fixture(name="slow_site")
+def a_slow_server(serve: Serve) -> Site:
+    """A server to which the two seconds that a reload may take are twenty of ours."""
+    needs("faketime", "-f", "+0 x0.1", "true")
+    return serve(**SLOW)
 
 
 class Behind(Protocol):

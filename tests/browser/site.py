@@ -13,15 +13,16 @@ from tests.ports import free_port
 from tests.specs.generated import CONTRACT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
 class Site:
     """A server on a port that stays the same over restarts, with a log in a file."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, **environment: str) -> None:
         self._directory, self._logs = directory, 0
-        self._options = options
+        self._options, self._environment = options, environment
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._beginning = ""
@@ -34,6 +35,7 @@ class Site:
             *("--limit", "commands_per_second=0", "--limit", "requests_per_second=0"),
             *self._options,
             port=self.port,
+            **self._environment,
         )
         self._beginning = self._beginning or self.get("/v1/poll?wait=0")["cursor"]
 
@@ -85,15 +87,21 @@ class Site:
         """Create an instance and wait until it is there; return its id."""
         (ack,) = self.command({"type": "create", "name": name})
         instance: str = ack["instance"]["id"]
-        cursor, created = ack["cursor"], False
-        while not created:
-            page = self.get(f"/v1/poll?after={cursor}&wait=20")
-            cursor = page["cursor"]
-            created = any(
-                frame["type"] == "created" and frame["instance"]["id"] == instance
-                for frame in page["frames"]
-            )
+        self._until(
+            lambda frame: frame["type"] == "created" and frame["instance"]["id"] == instance,
+            ack["cursor"],
+        )
         return instance
+
+    def until_left(self, nickname: str) -> None:
+        """Wait until somebody has left."""
+        self._until(
+            lambda frame: frame["type"] == "left" and frame["nickname"] == nickname, self._beginning
+        )
+
+    def _until(self, fact: Callable[[dict[str, Any]], bool], after: str) -> None:
+        while not any(map(fact, (page := self.get(f"/v1/poll?after={after}&wait=20"))["frames"])):
+            after = page["cursor"]
 
     def events(self) -> list[dict[str, Any]]:
         """Return every event of the log."""

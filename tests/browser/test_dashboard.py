@@ -31,6 +31,8 @@ WATCH = """() => {
 """Notes whatever the cards show from now on, so that no moment can be missed."""
 
 BUSY, FREE = True, False
+VISIBLE = ("--provider", "simulated:?duration=1.5")
+"""Operations that last until a busy browser, too, has shown that they run."""
 
 
 def seen(person: Person) -> list[Any]:
@@ -46,8 +48,9 @@ def seen(person: Person) -> list[Any]:
 
 @pytest.mark.parametrize("transport", ["auto", "poll"])
 def test_everybody_sees_what_happens_to_an_instance_in_both_widgets(
-    site: Site, people: People, transport: str
+    serve: Serve, people: People, transport: str
 ) -> None:
+    site = serve(*VISIBLE)
     alexandra = people.join("Alexandra", site.url, transport)
     boris = people.join("Boris", site.url, transport)
     both = (alexandra, boris)
@@ -101,8 +104,9 @@ def test_everybody_sees_what_happens_to_an_instance_in_both_widgets(
 
 
 def test_the_actions_are_those_that_the_state_allows_and_wait_while_one_runs(
-    site: Site, people: People
+    serve: Serve, people: People
 ) -> None:
+    site = serve(*VISIBLE)
     alexandra = people.join("Alexandra", site.url)
     site.create("web-1")
     expect(alexandra.instance("web-1")).to_have_attribute("data-state", "stopped")

@@ -36,7 +36,7 @@ def test_who_closes_the_tab_is_gone_without_waiting_for_grace(
 def test_whom_the_network_loses_is_listed_during_grace_and_then_gone(
     serve: Serve, people: People, behind: Behind, transport: str
 ) -> None:
-    site = serve("--grace", "2", "--heartbeat", "0.5")
+    site = serve("--grace", "5", "--heartbeat", "1")
     proxy = behind(site)
     people.network_fails = True
     alexandra = people.join("Alexandra", proxy.url, transport)
@@ -60,10 +60,10 @@ def test_whom_the_network_loses_is_listed_during_grace_and_then_gone(
 
 @over_each
 def test_a_reload_keeps_nickname_and_messages_and_nobody_sees_anyone_go(
-    site: Site, people: People, transport: str
+    slow_site: Site, people: People, transport: str
 ) -> None:
-    alexandra = people.join("Alexandra", site.url, transport)
-    boris = people.join("Boris", site.url, transport)
+    alexandra = people.join("Alexandra", slow_site.url, transport)
+    boris = people.join("Boris", slow_site.url, transport)
     alexandra.say("one", "two")
     boris.sees("one", "two")
     alexandra.sees("one", "two")
@@ -75,7 +75,7 @@ def test_a_reload_keeps_nickname_and_messages_and_nobody_sees_anyone_go(
     alexandra.say("three")
     boris.sees("three", who="Alexandra")
     expect(alexandra.texts).to_have_text(["one", "two", "three"])
-    assert site.comings_and_goings() == [("joined", "Alexandra"), ("joined", "Boris")]
+    assert slow_site.comings_and_goings() == [("joined", "Alexandra"), ("joined", "Boris")]
 
 
 def test_a_reload_after_a_long_absence_explains_that_the_nickname_went_to_somebody_else(
@@ -84,6 +84,7 @@ def test_a_reload_after_a_long_absence_explains_that_the_nickname_went_to_somebo
     site = serve("--grace", "0")
     alexandra = people.join("Alexandra", site.url)
     alexandra.page.goto("about:blank")
+    site.until_left("Alexandra")
     thief = people.join("Alexandra", site.url)
     alexandra.page.goto(site.url)
     expect(alexandra.dialog).to_be_visible()

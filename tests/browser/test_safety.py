@@ -93,7 +93,7 @@ def test_no_message_keeps_a_page_busy(site: Site, people: People) -> None:
         "It is here.",
     )
     alexandra.sees("It is here.")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     expect(alexandra.texts.first.get_by_role("link")).to_have_text("http://a" + "." * 2000 + "b")
 
 

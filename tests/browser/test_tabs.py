@@ -72,10 +72,10 @@ def test_the_other_tabs_go_on_when_the_one_with_the_connection_is_closed(
 
 @over_http
 def test_a_tab_that_reloads_loses_nothing_and_costs_the_others_nothing(
-    site: Site, people: People, transport: str
+    slow_site: Site, people: People, transport: str
 ) -> None:
     browser = people.browser()
-    tabs = [people.join(f"tab {n}", site.url, transport, within=browser) for n in range(3)]
+    tabs = [people.join(f"tab {n}", slow_site.url, transport, within=browser) for n in range(3)]
     (leader,) = leaders(tabs)
     for number, tab in enumerate([leader, *(tab for tab in tabs if tab is not leader)]):
         tab.page.reload()
@@ -84,4 +84,4 @@ def test_a_tab_that_reloads_loses_nothing_and_costs_the_others_nothing(
             other.sees(f"after {number}")
     for tab in tabs:
         expect(tab.texts).to_have_text([f"after {number}" for number in range(3)])
-    assert [kind for kind, _ in site.comings_and_goings()] == ["joined"] * 3
+    assert [kind for kind, _ in slow_site.comings_and_goings()] == ["joined"] * 3

@@ -30,8 +30,8 @@ from cloudchat_transports.access import Access
 from cloudchat_transports.listener import bind
 from tests.cli.program import COMMAND, PATIENCE, Program, Server, run
 from tests.cli.terminal import Terminal
+from tests.clocks import FAKED
 from tests.faults.harness import needs
-from tests.faults.processes import FAKED
 from tests.ports import free_port
 
 if TYPE_CHECKING:

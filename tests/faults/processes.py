@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from tests.clocks import FAKED
 from tests.faults.accounts import result, tally
 from tests.faults.harness import needs
 from tests.faults.kill_loop import kill_loop
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
 HOUR: Final = 3_600
 CLOCKS: Final = (HOUR, -HOUR, 400 * 24 * HOUR, -400 * 24 * HOUR, 0)
 """Seconds by which the machine's clock is wrong, one after the other: a time zone's mistake, a battery's, and right."""
-FAKED: Final = {
-    "LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1",
-    "FAKETIME_NO_CACHE": "1",
-    # A clock that is set moves the time of day, not the time since boot.
-    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    "FAKETIME_FORCE_MONOTONIC_FIX": "0",
-}
 
 
 def kill(rounds: int, seed: int) -> Result:
