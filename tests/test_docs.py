@@ -71,7 +71,7 @@ def test_drawn_parts_are_current() -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stderr
 

@@ -55,7 +55,7 @@ def build(what: str, source: Path, out: Path) -> Path:
         cwd=source,
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )
     (built,) = out.iterdir()
     return built
@@ -120,7 +120,7 @@ def test_importing_the_core_loads_no_event_loop() -> None:
         " & set(sys.modules)))"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=300
     )
     assert ran.stdout.strip() == "[]"
 
@@ -158,7 +158,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
 def test_dependencies_point_one_way() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     ran = subprocess.run(
-        [linter, "--no-cache"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=120
+        [linter, "--no-cache"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=300
     )
     assert ran.returncode == 0, ran.stdout
 

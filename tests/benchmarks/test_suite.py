@@ -39,7 +39,7 @@ def test_the_floor_can_be_measured() -> None:
     phases = ("fill:8:100", "closed:1:0.1", "open:50:0.1", "pipelined:2:0.1")
     with running(FLOOR) as server:
         set_up, idle, *loaded, probe = load(
-            server, PLAIN, "idle:0.1", *phases, "probe:1:0.1", clients=3, publishers=2
+            server, PLAIN, "idle:0.1", *phases, "probe:1:1", clients=3, publishers=2
         )
     assert (set_up["clients"], set_up["failed"]) == (3, 0)
     assert idle["memory_kb"] > 0
@@ -64,7 +64,7 @@ def test_followers_may_join(ours: Running) -> None:
 
 
 def test_stalled_readers_get_everything_in_the_end(ours: Running) -> None:
-    phase = "stalled:2:100:0.2:10"
+    phase = "stalled:2:100:0.2:60"
     [stalled] = load(ours, CLOUDCHAT_SPEECH["ws"], phase, clients=2)[1:]
     assert is_sound(stalled), stalled
     assert (stalled["stalled"], stalled["caught_up"], stalled["disordered"]) == (2, 2, 0)

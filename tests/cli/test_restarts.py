@@ -70,7 +70,7 @@ async def test_what_is_said_through_kills_is_heard_once_by_all_in_one_order_and_
     talkers = [Talker(nickname) for nickname in ("Ann", "Bob", "Cat")]
     server = Server(*options, port=port)
     try:
-        with anyio.fail_after(120):
+        with anyio.fail_after(240):
             async with anyio.create_task_group() as tasks:
                 for talker in talkers:
                     tasks.start_soon(talker.run, server.url)

@@ -23,7 +23,7 @@ def run(*arguments: str | Path, under: tuple[str, ...] = ()) -> str:
     """Run a program of `log_programs` to its end and return what it told."""
     command = [*under, sys.executable, "-m", MODULE, *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=120
+        command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

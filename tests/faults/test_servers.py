@@ -30,7 +30,7 @@ def test_a_server_whose_disk_is_full_refuses_keeps_all_and_resumes(tmp_path: Pat
         check=False,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=3 * PATIENCE,  # it has a patience of its own within
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.removeprefix("acknowledged ")) > 20

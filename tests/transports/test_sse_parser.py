@@ -142,8 +142,8 @@ def test_a_line_that_is_too_long_is_refused_however_it_is_cut(line: bytes) -> No
 def test_a_long_line_that_comes_byte_by_byte_is_looked_through_once() -> None:
     # Looked through anew with each byte it would take minutes, in which a client does nothing else.
     data = b"data: " + b"x" * 400_000 + b"\n\n"
-    parser, events, begun = EventStreamParser(1_000_000), list[ServerEvent](), time.monotonic()
+    parser, events, begun = EventStreamParser(1_000_000), list[ServerEvent](), time.process_time()
     for at in range(len(data)):
         events += parser.feed(data[at : at + 1])
     assert [len(event.data) for event in events] == [400_000]
-    assert time.monotonic() - begun < 30
+    assert time.process_time() - begun < 30
