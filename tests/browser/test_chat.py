@@ -92,6 +92,7 @@ def test_an_unacceptable_nickname_is_explained_and_the_next_one_taken(
 
 def test_the_nickname_is_chosen_by_keyboard_and_then_one_writes(site: Site, people: People) -> None:
     person = people.open(site.url)
+    expect(person.nickname).to_be_focused()
     person.page.keyboard.type("Alexandra")
     person.page.keyboard.press("Enter")
     expect(person.participant("You")).to_have_count(1)
@@ -178,6 +179,7 @@ def test_shift_enter_breaks_the_line_and_enter_sends(site: Site, people: People)
     keyboard.type("two")
     keyboard.press("Enter")
     expect(alexandra.texts).to_have_text("one\ntwo", use_inner_text=True)
+    expect(alexandra.messages).to_have_attribute("data-cursor", re.compile("."))
     expect(alexandra.composer).to_have_value("")
     (message,) = (event for event in site.events() if event["type"] == "message")
     assert message["text"] == "one\ntwo"
