@@ -8,12 +8,15 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 CORE = Path(__file__).with_name("core")
 
-settings.register_profile("verdict", derandomize=True, deadline=None, print_blob=True)
-settings.register_profile("explore", deadline=None, print_blob=True, max_examples=2_000)
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("verdict", settings.get_profile("patient"), derandomize=True)
+settings.register_profile("explore", settings.get_profile("patient"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "verdict"))
 
 # A run in the background of a script starts with SIGINT ignored, and so would every program that a test interrupts.
