@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -11,10 +10,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
 
 from cloudchat_cli import completing
-from cloudchat_cli.app import cli
+from tests.cli.here import run_here
 from tests.cli.program import COMMAND, PATIENCE, Server, clean, run
 
 if TYPE_CHECKING:
@@ -28,8 +26,7 @@ def completed(*words: str, shell: str = "bash", **environment: str) -> list[str]
         "COMP_CWORD": str(len(words)) if shell == "bash" else words[-1],
         "_CLOUDCHAT_COMPLETE": f"{shell}_complete",
     }
-    unset = dict.fromkeys(os.environ.keys() - clean().keys())
-    ended = CliRunner().invoke(cli, env={**unset, **told, **environment}, prog_name="cloudchat")
+    ended = run_here(**told, **environment)
     assert ended.exit_code == 0
     return [line for line in ended.output.splitlines() if line]
 

@@ -28,6 +28,7 @@ from cloudchat_engine.providers.simulated import SimulatedProvider
 from cloudchat_engine.timers import ManualTimer
 from cloudchat_transports.access import Access
 from cloudchat_transports.listener import bind
+from tests.cli.here import run_here
 from tests.cli.program import COMMAND, PATIENCE, Program, Server, run
 from tests.cli.terminal import Terminal
 from tests.clocks import FAKED
@@ -155,7 +156,7 @@ def test_nobody_there_ends_with_its_own_code_and_says_how_to_start_a_server() ->
     ],
 )
 def test_wrong_usage_ends_with_its_own_code(arguments: tuple[str, ...]) -> None:
-    assert run("instances", *arguments).returncode == 2
+    assert run_here("instances", *arguments).exit_code == 2
 
 
 @pytest.mark.parametrize(

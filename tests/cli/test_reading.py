@@ -21,6 +21,7 @@ from cloudchat_cli.shapes import EVENT, Stream
 from cloudchat_core.client_session import Snapshot
 from cloudchat_core.events import Message
 from cloudchat_core.frames import Gap
+from tests.cli.here import run_here
 from tests.cli.program import COMMAND, PATIENCE, Program, Server, clean, run
 from tests.ports import free_port
 from tests.specs.generated import CONTRACT
@@ -201,7 +202,7 @@ def test_what_is_not_there_ends_with_its_own_code(busy: Server, arguments: tuple
     ],
 )
 def test_wrong_usage_ends_with_its_own_code(arguments: tuple[str, ...]) -> None:
-    assert run(*arguments).returncode == 2
+    assert run_here(*arguments).exit_code == 2
 
 
 @pytest.mark.parametrize(

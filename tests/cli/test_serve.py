@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.here import run_here
 from tests.cli.program import PATIENCE, Program, Server, run
 from tests.ports import free_port
 
@@ -143,8 +144,8 @@ def test_a_place_that_cannot_be_written_is_said() -> None:
     ],
 )
 def test_wrong_usage_says_what_would_be_right(arguments: tuple[str, ...], said: str) -> None:
-    refused = run("serve", *arguments)
-    assert (refused.returncode, refused.stdout) == (2, "")
+    refused = run_here("serve", *arguments)
+    assert (refused.exit_code, refused.stdout) == (2, "")
     assert said in re.sub(r"\s+", " ", refused.stderr)
 
 
