@@ -55,7 +55,7 @@ def of(reports: list[Any], kind: str) -> list[Any]:
 
 
 async def test_a_browsers_event_source_joins_speaks_and_resumes(tmp_path: Path) -> None:
-    async with running() as node:
+    async with running(grace=8) as node:
         app = Reporting(HttpApp(node, Access()), PAGE)
         async with (
             listener_serves(app, node) as port,

@@ -24,6 +24,7 @@ from cloudchat_transports.client import (
     NicknameLost,
 )
 from cloudchat_transports.client_transport import RejectedError, UnreachableError
+from tests.ports import free_port
 from tests.transports.peer import AT, Link, Peer, listening
 
 if TYPE_CHECKING:
@@ -321,8 +322,7 @@ async def test_who_is_told_not_to_come_back_does_not(peer: Peer, code: int) -> N
 
 
 async def test_nobody_there_is_said_with_the_address(peer: Peer) -> None:
-    async with listening() as gone:
-        url = gone.url
+    url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UnreachableError, match=url):
         async with Client(url):
             raise AssertionError("there is no server")

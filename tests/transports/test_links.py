@@ -125,8 +125,8 @@ class _Cuttable:
 
 
 @asynccontextmanager
-async def running(log: Log | None = None) -> AsyncIterator[Node]:
-    """A node that runs, in real time."""
+async def running(log: Log | None = None, grace: float = 60) -> AsyncIterator[Node]:
+    """A node that runs, in real time; who comes back may take as long as a busy machine makes it."""
     clock, ids = SystemClock(), count()
     timer = SystemTimer(clock)
     node = Node(
@@ -137,7 +137,7 @@ async def running(log: Log | None = None) -> AsyncIterator[Node]:
         new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012}",
         new_epoch=lambda: "e1",
         limits=FREE,
-        grace=5,
+        grace=grace,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run)

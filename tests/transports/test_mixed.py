@@ -42,6 +42,7 @@ from cloudchat_transports.outlet import Outlet
 from cloudchat_transports.sse.client import SseTransport
 from cloudchat_transports.ws.client import WebSocketTransport
 from cloudchat_transports.ws.server import WebSocketServer
+from tests.ports import free_port
 from tests.transports.stock import Line, line
 from tests.transports.test_links import FREE, Gate, Reader, fresh, gates, running, world
 
@@ -64,7 +65,7 @@ KINDS: Final = ("ws", "sse", "poll", "auto")
 
 
 @asynccontextmanager
-async def serving(log: Path, port: int) -> AsyncIterator[tuple[Node, int]]:
+async def serving(log: Path, port: int) -> AsyncIterator[Node]:
     """A whole server on a log and a port; where it is cancelled it says goodbye to nobody."""
     clock = SystemClock()
     timer = SystemTimer(clock)
@@ -76,7 +77,7 @@ async def serving(log: Path, port: int) -> AsyncIterator[tuple[Node, int]]:
         new_id=lambda: str(uuid.uuid4()),
         new_epoch=lambda: uuid.uuid4().hex[:8],
         limits=FREE,
-        grace=20,  # longer than any example: who leaves here was thrown out
+        grace=60,  # longer than any example: who leaves here was thrown out
     )
     fanout = Fanout(node)
     websockets = WebSocketServer(node, fanout, rates=Rates(0, 0), check=Access().check)
@@ -93,7 +94,7 @@ async def serving(log: Path, port: int) -> AsyncIterator[tuple[Node, int]]:
             nursery.start_soon(fanout.run)
             nursery.start_soon(websockets.run)
             await nursery.start(listener.run)
-            yield node, listener.port
+            yield node
             nursery.cancel_scope.cancel()
 
 
@@ -103,14 +104,14 @@ class Home:
     node: Node
 
     def __init__(self, log: Path) -> None:
-        self.port, self.lives = 0, 0
+        self.port, self.lives = free_port(), 0
         self.lines: list[Line] = []
         self._log, self._life, self._up = log, trio.CancelScope(), trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         while True:
             with trio.CancelScope() as self._life:
-                async with serving(self._log, self.port) as (self.node, self.port):
+                async with serving(self._log, self.port) as self.node:
                     self.lives += 1
                     self._up.set()
                     if self.lives == 1:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import tomllib
@@ -22,6 +21,7 @@ from ruamel.yaml import YAML
 
 from tests.cli.program import PATIENCE, Program
 from tests.faults.harness import needs
+from tests.ports import free_port
 from tests.web.tools import ROOT, finished, running, said
 
 WORKFLOW = ".github/workflows/tests.yml"
@@ -122,8 +122,7 @@ def test_the_server_starts_where_render_says_under_the_name_that_it_gives(tmp_pa
     command = service["startCommand"].replace(service["disk"]["mountPath"], str(tmp_path))
     name, *options = shlex.split(command)
     assert name == "cloudchat"
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     outside = {"PORT": str(port), "RENDER_EXTERNAL_HOSTNAME": "cloudchat-x1y2.onrender.com"}
     with Program(*options, **outside) as server:
         assert server.until(r"serves at http://\S+:(\d+) ")[1] == str(port)
