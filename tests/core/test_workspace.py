@@ -48,7 +48,7 @@ def test_another_process_with_another_hash_seed_replays_to_the_same_bytes() -> N
             input=log,
             capture_output=True,
             check=True,
-            timeout=60,
+            timeout=300,
             env=os.environ | {"PYTHONHASHSEED": seed},
         )
         assert replayed.stdout == expected
