@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from cloudchat_core.errors import CloudchatError
+from cloudchat_core.errors import CloudchatError, Code
 from cloudchat_core.rates import network
 from cloudchat_transports._hypercorn import KEEP_ALIVE
 from cloudchat_transports.direct import plain_request, serve_plain
 from cloudchat_transports.outlet import Outlet
+from cloudchat_transports.responses import last_words, problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -55,9 +56,13 @@ _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _UPGRADE: Final = re.compile(
     rb"\AGET [^\r\n]*(?:\r?\n[^\r\n]+)*?\r?\nupgrade:[ \t]*websocket[ \t]*\r?\n", re.IGNORECASE
 )
-_TIMEOUT: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_TIMEOUT: Final = last_words(
+    problem(Code.BAD_REQUEST, "the request's head did not come in time", status=408)
+)
+_TOO_LONG: Final = last_words(problem(Code.TOO_LARGE, "the request's head is too long", status=431))
+_FULL: Final = last_words(
+    problem(Code.UNAVAILABLE, "the server has as many connections as it takes", retry_after=5.0)
+)
 
 _log = logging.getLogger(__name__)
 

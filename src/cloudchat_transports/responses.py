@@ -160,6 +160,22 @@ def _with_always(headers: Headers) -> Headers:
     return (*headers, *(header for header in _ALWAYS if header[0] not in said))
 
 
+def last_words(response: Response) -> bytes:
+    """Return `response` in bytes of HTTP/1.1, for who writes to a connection and then closes it."""
+    headers = (
+        *_with_always(response.headers),
+        ("content-type", response.content_type),
+        ("content-length", str(len(response.body))),
+        ("connection", "close"),
+    )
+    lines = (
+        f"HTTP/1.1 {response.status} {phrase(response.status)}",
+        *(f"{name}: {value}" for name, value in headers),
+        "\r\n",
+    )
+    return "\r\n".join(lines).encode("latin-1") + response.body
+
+
 async def send_stream(
     send: Callable[[dict[str, Any]], Awaitable[None]],
     method: str,

@@ -62,18 +62,21 @@ class _Answer:
             CONTRACT.answer(self._method, self._path, self._status, self._headers, body)
 
 
-class _Messages:
-    """What is said on a WebSocket."""
+class _Messages(_Answer):
+    """What is said on a WebSocket, or instead of one: a handshake that is refused is an answer of HTTP."""
 
     def __init__(self, scope: Any) -> None:
-        pass
+        super().__init__({**scope, "method": "GET"})
 
     def note(self, message: Any) -> None:
-        if message["type"] == "websocket.send":
+        kind = message["type"]
+        if kind == "websocket.send":
             CONTRACT.frame("ws", json.loads(message["text"]))
+        elif kind.startswith("websocket.http.response."):
+            super().note({**message, "type": kind.removeprefix("websocket.")})
 
 
-_SEEN: dict[str, Callable[[Any], _Answer | _Messages]] = {
+_SEEN: dict[str, Callable[[Any], _Answer]] = {
     "http": _Answer,
     "websocket": _Messages,
 }

@@ -9,6 +9,7 @@ import socket
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from hypercorn.trio.tcp_server import TCPServer
@@ -16,6 +17,7 @@ from trio.testing import trio_test, wait_all_tasks_blocked
 
 from cloudchat_core.limits import Limits
 from cloudchat_transports.listener import BindError, bind
+from tests.specs.generated import CONTRACT
 from tests.transports.support import Client, connect, hello, read_all, read_head, serving, upgrade
 
 
@@ -36,6 +38,16 @@ async def body(sock: socket.socket, size: int) -> bytes:
         except BlockingIOError:
             await trio.lowlevel.wait_readable(sock)
     return data
+
+
+def problem(answer: bytes) -> tuple[int, str]:
+    """Return status and code of an answer that is a problem, as the specification has it."""
+    head, _, text = answer.partition(b"\r\n\r\n")
+    assert b"\r\ncontent-type: application/problem+json\r\n" in head
+    said = msgspec.json.decode(text)
+    CONTRACT.resource("ProblemDetails", said)
+    assert head.split()[1] == b"%d" % said["status"]
+    return said["status"], said["code"]
 
 
 # ---------------------------------------------------------------------- where it listens
@@ -129,7 +141,7 @@ async def test_a_head_that_does_not_come_in_time_ends_the_connection() -> None:
         silent, slow = await connect(server), await connect(server)
         slow.send(b"GET / HT")
         assert await read_all(silent) == b""
-        assert (await read_all(slow)).startswith(b"HTTP/1.1 408")
+        assert problem(await read_all(slow)) == (408, "bad_request")
 
 
 @trio_test
@@ -137,7 +149,7 @@ async def test_more_connections_than_the_limit_are_told_to_come_back() -> None:
     async with serving(Limits(connections=2)) as server:
         clients = [await Client.open(server) for _ in range(2)]
         third = await connect(server)
-        assert (await read_all(third)).startswith(b"HTTP/1.1 503")
+        assert problem(await read_all(third)) == (503, "unavailable")
         clients[0].vanish()
         await wait_all_tasks_blocked(0.05)
         await Client.open(server)

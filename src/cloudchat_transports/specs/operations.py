@@ -290,6 +290,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         media="",
         parameters=("After", "Topics"),
         headers=("Upgrade",),
+        codes=(Code.UNAVAILABLE,),
         statuses=((426, Code.BAD_REQUEST),),
         details="What is said on it is described at `/v1/asyncapi.json`. Subprotocol: `cloudchat.v1`.",
     ),

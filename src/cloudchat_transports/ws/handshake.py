@@ -12,23 +12,31 @@ from hashlib import sha1
 from typing import Final
 from urllib.parse import urlsplit
 
+from cloudchat_core.errors import Code
 from cloudchat_core.session import PROTOCOL
 from cloudchat_transports.head import read_head
-from cloudchat_transports.responses import phrase, problem
+from cloudchat_transports.responses import Headers, last_words, problem
 
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION: Final = b"13"
 _SINGLE: Final = (b"host", b"sec-websocket-key", b"origin")
 """Fields that may not come twice."""
+_KNOWN: Final[Headers] = (
+    ("sec-websocket-version", "13"),  # RFC 6455 §4.4
+    # RFC 9110 §15.5.22 and §7.8.
+    ("upgrade", "websocket"),
+    ("connection", "upgrade"),
+)
+"""What a client is told that has no version, or one that is not spoken here."""
 
 
 class HandshakeError(Exception):
-    """This request cannot become a WebSocket; `answer` is what to send before closing."""
+    """This request cannot become a WebSocket; `answer` (a problem, RFC 9457) is what to send before closing."""
 
-    def __init__(self, detail: str, status: int = 400, headers: tuple[str, ...] = ()) -> None:
+    def __init__(self, detail: str, status: int = 400, headers: Headers = ()) -> None:
         super().__init__(detail)
-        self.answer = _answer(status, headers)
+        self.answer = last_words(problem(Code.BAD_REQUEST, detail, status=status, headers=headers))
 
 
 class Upgrade:
@@ -50,8 +58,10 @@ class Upgrade:
             raise HandshakeError("a request to upgrade has no body")
         version = fields.get(b"sec-websocket-version")
         if version != _VERSION:
-            known = ("Sec-WebSocket-Version: 13",)
-            raise HandshakeError("this is another version", 426 if version else 400, known)
+            detail = (
+                "Sec-WebSocket-Version is not 13" if version else "Sec-WebSocket-Version is missing"
+            )
+            raise HandshakeError(detail, 426 if version else 400, _KNOWN)
         self._key = fields.get(b"sec-websocket-key", b"")
         if not _KEY.fullmatch(self._key):
             raise HandshakeError("Sec-WebSocket-Key is not 16 bytes in base64")
@@ -91,23 +101,7 @@ class Upgrade:
 
     def reject(self, code: str, detail: str) -> bytes:
         """Return the answer that refuses it: a problem (RFC 9457) with the protocol's `code`."""
-        answer = problem(code, detail)
-        headers = (
-            *(f"{name}: {value}" for name, value in answer.headers),
-            f"content-type: {answer.content_type}",
-        )
-        return _answer(answer.status, headers, answer.body)
-
-
-def _answer(status: int, headers: tuple[str, ...], body: bytes = b"") -> bytes:
-    lines = (
-        f"HTTP/1.1 {status} {phrase(status)}",
-        *headers,
-        f"content-length: {len(body)}",
-        "connection: close",
-        "\r\n",
-    )
-    return "\r\n".join(lines).encode("latin-1") + body
+        return last_words(problem(code, detail))
 
 
 def _fields(given: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
