@@ -4,6 +4,7 @@
 
 import random
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +16,15 @@ import pytest
 from cloudchat_core.errors import LocalProtocolError
 from cloudchat_engine.logs import SqliteLog, sqlite_reader
 from cloudchat_engine.logs.sqlite_file import APPLICATION_ID, MIGRATIONS, migrate
-from cloudchat_engine.ports import LogDamagedError, LogError, Opened, Retention, Saved
+from cloudchat_engine.ports import (
+    LogDamagedError,
+    LogError,
+    LogUnavailableError,
+    LogUncertainError,
+    Opened,
+    Retention,
+    Saved,
+)
 from cloudchat_engine.testing import example, examples, redaction
 from cloudchat_engine.testing.records import KINDS, erased, retain_all, shown, weight
 from tests.engine.test_log_faults import run
@@ -206,6 +215,65 @@ class TestUse:
             await log.read(0, 5)
         assert scope.cancelled_caught
         assert await log.read(0, 5) == examples(0, 5)
+        await log.aclose()
+
+    @pytest.mark.parametrize(
+        "taken", ["moved away", "replaced by a copy", "moved with all beside it"]
+    )
+    async def test_what_is_written_to_a_file_that_is_not_in_its_place_is_not_acknowledged(
+        self, tmp_path: Path, taken: str
+    ) -> None:
+        there, away = tmp_path / "here", tmp_path / "away"
+        path = there / "log.db"
+        log = SqliteLog(path)
+        await log.open()
+        await log.append(examples(0, 5), 0)
+        assert await log.read(0, 10) == examples(0, 5)
+        if taken == "moved with all beside it":
+            there.rename(away)
+        else:
+            away.mkdir()
+            path.rename(away / path.name)
+        if taken == "replaced by a copy":
+            shutil.copy(away / path.name, path)
+        before = raw(path)
+        with pytest.raises(LogUncertainError, match="was moved, replaced or removed"):
+            await log.append(examples(5, 1), 5)
+        for _ in range(2):
+            with pytest.raises(LogUnavailableError, match="it goes on by itself"):
+                await log.reopen()
+            assert await log.read(0, 10) == examples(0, 6), "readers go on"
+        if taken == "replaced by a copy":
+            assert path.read_bytes() in before, "what is there now is not written to"
+        else:
+            assert not path.exists()
+        if there.exists():
+            (away / path.name).replace(path)
+        else:
+            away.rename(there)
+        assert await log.reopen() == Opened(1, 6, None)
+        await log.append(examples(6, 1), 6)
+        assert await log.read(0, 10) == examples(0, 7)
+        await log.aclose()
+        assert (await SqliteLog(path).open()).head == 7
+
+    async def test_what_stands_in_a_write_ahead_log_that_was_removed_is_rescued(
+        self, path: Path
+    ) -> None:
+        log = SqliteLog(path)
+        await log.open()
+        await log.append(examples(0, 5), 0)
+        assert await log.read(0, 10) == examples(0, 5)
+        Path(f"{path}-wal").unlink()
+        with pytest.raises(LogUncertainError, match=r"log\.db-wal was moved, replaced or removed"):
+            await log.append(examples(5, 1), 5)
+        assert await log.reopen() == Opened(1, 6, None)
+        alone = path.with_name("alone.db")
+        shutil.copy(path, alone)
+        assert (await SqliteLog(alone).open()).head == 6
+        await log.append(examples(6, 1), 6)
+        assert Path(f"{path}-wal").stat().st_size
+        assert await log.read(0, 10) == examples(0, 7)
         await log.aclose()
 
     async def test_reading_and_turning_pages_need_no_scan(self, path: Path) -> None:

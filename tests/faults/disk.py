@@ -1,4 +1,4 @@
-"""Disks that fill up, fail, turn read-only, lose a tail, are put back from a backup, or change what is on them.
+"""Disks that fill up, fail, turn read-only, lose a tail, are put back from a backup, or have files moved on them.
 
 Each function is a kind of fault: `rounds` times it happens to a real server, what clients were told is held against
 what is there afterwards, and `Result` says what it came to. What breaks a promise otherwise raises AssertionError.
@@ -6,13 +6,15 @@ what is there afterwards, and `Result` says what it came to. What breaks a promi
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,20 +63,45 @@ def on_a_disk(size: str, script: str) -> subprocess.CompletedProcess[str]:
 
 def read_only(rounds: int, seed: int) -> Result:
     """Every write fails as on a disk that the system has made read-only, then the disk is well again."""
-    return _failing(rounds, seed, "pwrite64,ftruncate:error=EROFS")
+    return _failing(rounds, seed, _calls("pwrite64,ftruncate:error=EROFS"))
 
 
 def failing_writes(rounds: int, seed: int) -> Result:
     """Every write fails with an I/O error, then the disk is well again."""
-    return _failing(rounds, seed, "pwrite64:error=EIO")
+    return _failing(rounds, seed, _calls("pwrite64:error=EIO"))
 
 
 def failing_syncs(rounds: int, seed: int) -> Result:
     """Every sync fails with an I/O error, then the disk is well again."""
-    return _failing(rounds, seed, "fdatasync,fsync:error=EIO")
+    return _failing(rounds, seed, _calls("fdatasync,fsync:error=EIO"))
 
 
-def _failing(rounds: int, seed: int, inject: str) -> Result:
+def misplaced(rounds: int, seed: int) -> Result:
+    """The log's file is moved away under the server, or a copy put in its place, and then it is put back."""
+    copied = cycle((False, True))
+    return _failing(rounds, seed, lambda server, path: _elsewhere(path, copied=next(copied)))
+
+
+def _calls(inject: str) -> Callable[[Server, Path], AbstractContextManager[None]]:
+    return lambda server, path: injected(server.process.pid, inject)
+
+
+@contextmanager
+def _elsewhere(path: Path, *, copied: bool) -> Iterator[None]:
+    """Take the file away for the time of a block; where it is to be `copied`, the copy stands there."""
+    away = path.with_name("away.db")
+    path.rename(away)
+    if copied:
+        shutil.copy(away, path)
+    try:
+        yield
+    finally:
+        away.replace(path)
+
+
+def _failing(
+    rounds: int, seed: int, failing: Callable[[Server, Path], AbstractContextManager[None]]
+) -> Result:
     """A command that was not acknowledged is sent again with its id until it is: it happens once."""
     source = random.Random(seed)
     with TemporaryDirectory() as directory:
@@ -89,7 +116,7 @@ def _failing(rounds: int, seed: int, inject: str) -> Result:
             for round_ in range(rounds):
                 for n in range(source.randrange(20, 200)):
                     assert _say(socket, one, f"well-{round_}-{n}")["type"] == "ack"
-                with injected(server.process.pid, inject):
+                with failing(server, path):
                     refused = _say(socket, one, f"ill-{round_}")
                     assert refused["code"] in {"unavailable", "internal"}
                     assert server.ask("/healthz")[0] == 200
@@ -99,7 +126,9 @@ def _failing(rounds: int, seed: int, inject: str) -> Result:
                 deadline = time.monotonic() + PATIENCE
                 while _say(socket, one, f"ill-{round_}")["type"] != "ack":
                     assert time.monotonic() < deadline, "service does not resume"
-            assert server.ask("/readyz")[0] == 200
+            # What is remembered is answered without a write; that it can write again, it finds out by itself.
+            while server.ask("/readyz")[0] != 200:
+                assert time.monotonic() < deadline, "service does not resume"
         assert server.end(signal.SIGTERM) == 0
         return Result(check(records_of(path), [one]), rounds=rounds)
 

@@ -51,6 +51,7 @@ KINDS: Final[dict[str, Kind]] = {
     "read-only": Kind(disk.read_only, None, 5),
     "failing-writes": Kind(disk.failing_writes, None, 5),
     "failing-syncs": Kind(disk.failing_syncs, None, 5),
+    "misplaced": Kind(disk.misplaced, None, 5),
     "restored": Kind(disk.restored, None, 5),
     "lost-tail": Kind(disk.lost_tail, None, 5),
     "damaged": Kind(damage.damaged, None, 12),

@@ -13,7 +13,7 @@ from tests.faults.disk import DISK, on_a_disk
 
 @pytest.mark.parametrize(
     "fault",
-    [disk.read_only, disk.failing_writes, disk.failing_syncs],
+    [disk.read_only, disk.failing_writes, disk.failing_syncs, disk.misplaced],
     ids=lambda fault: fault.__name__,
 )
 def test_a_disk_that_takes_nothing_costs_no_promise_and_service_resumes_by_itself(

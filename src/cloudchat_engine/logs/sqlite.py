@@ -40,6 +40,9 @@ class SqliteLog:
         return opened
 
     async def reopen(self) -> Opened:
+        if await self._writing.run(self._writer.rescue):
+            # A new write-ahead log begins when nobody has the old one open any more.
+            await self._reading.run(self._reader.close)
         # The reader stays until the writer is back: on a disk that fails it could not be opened again, and goes on.
         opened = await self._writing.run(self._writer.reopen)
         await self._reading.run(self._reader.close)
@@ -49,6 +52,7 @@ class SqliteLog:
         self, records: Sequence[StoredRecord], expected: int, erased: Sequence[Erasure] = ()
     ) -> None:
         await self._writing.run(partial(self._writer.append, records, expected, erased))
+        self._writer.check()
 
     async def read(self, after: int, limit: int) -> list[StoredRecord]:
         return await self._reading.run(partial(self._reader.read, after, limit))

@@ -132,6 +132,24 @@ def explain(
     )
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return which file stands at `path`: its device and inode; None where there is none. Raises `OSError`."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def misplaced(path: Path) -> str:
+    """Say that another file, or none, stands at `path` than the one that is written to."""
+    return (
+        f"{path} was moved, replaced or removed while the server had it open; what is written now would be lost at "
+        "the next start. Put back the file that was there, and it goes on by itself; or stop the server and restore a "
+        "backup"
+    )
+
+
 class Lock:
     """Held while a server has the log at `path` open; taken by making one, given back by `release`."""
 

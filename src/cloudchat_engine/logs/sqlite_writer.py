@@ -6,6 +6,10 @@ until it has been opened again. It is not synced again, since a kernel may repor
 the page clean. Opening again moves all that is valid in the write-ahead log into the main file and syncs that, so that
 what it says is there is on the disk.
 
+**In its place.** SQLite goes on writing to a file that was moved, replaced or removed, and to such a write-ahead log:
+all of that is lost at the next start. So after each append it is looked whether both stand where they stood (`check`),
+before anybody is told of it.
+
 **Quick.** A batch is one statement, whatever its size: Python's sqlite3 takes the interpreter's lock back after every
 step, and beside a busy event loop that can take 5 ms each time. Statements come in sizes that are powers of two; rows
 that a batch does not fill are NULL and filtered out.
@@ -67,6 +71,8 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._scrub_due = False
         self._doubtful = False
+        self._wal = Path(f"{path}-wal")
+        self._places: dict[Path, tuple[int, int]] = {}
         self.reading = threading.Lock()
         """Held by whoever reads: the write-ahead log cannot be emptied under a reader."""
 
@@ -78,7 +84,10 @@ class Writer:
             self._connection = sqlite_file.connect(self._path, self._synchronous)
             self._settle()
             self._doubtful = False
-            return self._look()
+            opened = self._look()
+            places = ((each, sqlite_file.identity(each)) for each in (self._path, self._wal))
+            self._places = {each: found for each, found in places if found is not None}
+            return opened
         except (sqlite3.Error, OSError) as error:
             self.disconnect()
             raise explain(error, self._path) from error
@@ -89,6 +98,39 @@ class Writer:
     def reopen(self) -> Opened:
         self.disconnect()
         return self.open()
+
+    def _stands(self, path: Path) -> bool:
+        try:
+            return path not in self._places or sqlite_file.identity(path) == self._places[path]
+        except OSError:
+            return True  # nobody can tell
+
+    def check(self) -> None:
+        """Raise `LogUncertainError` where what was appended may not be where the next start looks for it.
+
+        For the event loop's own thread, where it takes some microseconds. This one would have to wait for the
+        interpreter's lock as well.
+        """
+        for path in self._places:
+            if not self._stands(path):
+                raise LogUncertainError(sqlite_file.misplaced(path))
+
+    def rescue(self) -> bool:
+        """Tell whether the write-ahead log is not in its place; what it holds is then in the main file.
+
+        Raises `LogUnavailableError` where that one is not, either. Both are left as they are: they may come back.
+        """
+        if not self._stands(self._path):
+            raise LogUnavailableError(sqlite_file.misplaced(self._path))
+        if self._stands(self._wal):
+            return False
+        if self._connection is not None:
+            try:
+                with self.reading:
+                    self._checkpoint(_PATIENCE)
+            except sqlite3.Error as error:
+                raise explain(error, self._path) from error
+        return True
 
     def _settle(self) -> None:
         """Sync what a writer before this one may not have synced, and finish its erasures."""
