@@ -93,8 +93,10 @@ def _values(
     problems: list[str],
 ) -> dict[tuple[str, str], Found]:
     found = {}
+    lines = _lines(text)
     for section, content in table.items():
-        origin = f"{path}:{_line(text, section)}"
+        begins = lines.get((section, ""), 1)
+        origin = f"{path}:{begins}"
         if section not in known:
             what = f"section [{section}]" if isinstance(content, dict) else f"key {section!r}"
             problems.append(f"{origin}: there is no {what} here{_meant(section, known)}")
@@ -103,7 +105,7 @@ def _values(
             problems.append(f"{origin}: {section} is a section: write [{section}]")
             continue
         for key, value in content.items():
-            origin = f"{path}:{_line(text, section, key)}"
+            origin = f"{path}:{lines.get((section, key), begins)}"
             texts = _texts(value)
             if key not in known[section]:
                 meant = nearest(key, known[section])
@@ -145,18 +147,22 @@ def nearest(name: str, known: Collection[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; there is: {', '.join(sorted(known))}"
 
 
-def _line(text: str, section: str, key: str = "") -> int:
-    """Return the line (from 1) where `key` of `section` stands; as good as it can be told without a parser."""
-    here, found = "", 1
+def _lines(text: str) -> dict[tuple[str, str], int]:
+    """Return the line (from 1) where each section and key first stands; as good as it can be told without a parser.
+
+    The text is gone through once, however many keys it has: nobody waits for what is wrong in a large file.
+    """
+    found: dict[tuple[str, str], int] = {}
+    here = ""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if header := re.match(r"\[\s*([^\[\]]+?)\s*\]", stripped):
             here = header[1].strip("\"'")
-        if here == section and header:
-            found = number
+            found.setdefault((here, ""), number)
         names = [part.strip("\"' ") for part in re.split(r"[=.]", stripped)[:2]]
-        if key and here == section and names[0] == key:
-            return number
-        if not here and names[0] == section and (not key or key in names):
-            return number
+        if here:
+            found.setdefault((here, names[0]), number)
+        else:
+            for key in ("", *names):
+                found.setdefault((names[0], key), number)
     return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cloudchat_cli import config
 from cloudchat_cli.table import SETTINGS
 from tests.cli.program import Server, run
 
@@ -125,6 +127,18 @@ def test_what_is_wrong_in_a_file_is_named_with_its_place_and_what_would_be_right
         assert (ended.returncode, ended.stdout) == (2, "")
         assert f"{place.local}{line}" in ended.stderr
         assert said in ended.stderr
+
+
+def test_nobody_waits_for_a_file_with_very_many_wrong_keys(tmp_path: Path) -> None:
+    file, count = tmp_path / "cloudchat.toml", 20_000
+    file.write_text("[serve]\n" + "".join(f"wrong{n} = 1\n" for n in range(count)))
+    began = time.monotonic()
+    problems = config.read([file], lambda: {"serve": ()}).problems
+    # Looked for from the top each, they took some minutes.
+    assert time.monotonic() - began < 30
+    assert [each.partition(": there is no key")[0] for each in problems] == [
+        f"{file}:{n}" for n in range(2, count + 2)
+    ]
 
 
 def test_what_a_command_does_not_need_is_not_held_against_it(place: Place, server: Server) -> None:
