@@ -257,7 +257,11 @@ class Client:
         return await self._answer(waiting)
 
     async def say(self, text: str, *, nickname: str | None = None) -> Ack:
-        """Publish `text`; `nickname` is for clients that have not joined."""
+        """Publish `text`, under another `nickname` than one's own where one is given: it must be free.
+
+        Only who has joined can say something here (`not_joined`), since on a feed a `join` alone tells the token. To
+        speak without being present, POST the command with the header `Cloudchat-Token`, as `cloudchat say` does.
+        """
         return await self.execute(Say(self._new_id(), text, nickname))
 
     async def redact(self, message: str) -> Ack:

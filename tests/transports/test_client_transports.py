@@ -129,6 +129,22 @@ async def test_two_join_say_and_leave_at_once(place: tuple[str, str]) -> None:
         assert await it.present() == []
 
 
+async def test_who_has_joined_may_speak_under_a_free_nickname_and_who_has_not_under_none(
+    place: tuple[str, str],
+) -> None:
+    async with (
+        world(*place) as it,
+        it.client(nickname="Alexandra") as one,
+        it.client() as other,
+    ):
+        await one.say("hello", nickname="Bot")
+        assert (await until(other, Message)).nickname == "Bot"
+        for nickname in (None, "Bot"):
+            with pytest.raises(CommandRefusedError) as refused:
+                await other.say("hello", nickname=nickname)
+            assert refused.value.code == "not_joined"
+
+
 async def test_without_a_nickname_instances_are_operated_and_followed(
     place: tuple[str, str],
 ) -> None:
