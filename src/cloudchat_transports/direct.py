@@ -97,8 +97,13 @@ class _Exchange:
             self._asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
         try:
-            while len(self.early) < RECEIVE and (data := await self._outlet.receive_some()):
+            while data := await self._outlet.receive_some():
                 self.early += data
+                if len(self.early) >= RECEIVE:
+                    # The rest may wait where it is: it is answered in its turn (RFC 9112 §9.3.2). Meanwhile only what
+                    # is written shows whether the client has gone.
+                    await self._outlet.wait_closed()
+                    break
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         self.gone = True

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import h11
 import pytest
 import trio
-from trio.testing import trio_test
+from trio.testing import trio_test, wait_all_tasks_blocked
 
 from cloudchat_transports.direct import plain_request
 from cloudchat_transports.outlet import RECEIVE
-from tests.transports.support import connect
+from tests.transports.support import Client, connect
 from tests.transports.test_sse_server import Stream, server
 
 if TYPE_CHECKING:
@@ -96,14 +96,59 @@ async def test_a_request_that_comes_during_a_stream_is_answered_after_it() -> No
                 await trio.lowlevel.wait_readable(stream.sock)
 
 
+LARGE = b'[{"type":"ping","id":"1"}]'.ljust(3 * RECEIVE)
+POST = (
+    f"POST /v1/commands HTTP/1.1\r\n{HOST}Content-Type: application/json\r\n"
+    f"Connection: close\r\nContent-Length: {len(LARGE)}\r\n\r\n"
+).encode() + LARGE
+"""A request of more bytes than are read before its turn."""
+
+
 @trio_test
-async def test_a_client_that_keeps_talking_during_a_stream_loses_it() -> None:
+async def test_a_large_request_that_comes_early_waits_and_is_answered_after_a_stream() -> None:
+    async with server() as (running, app):
+        stream = await Stream.open(running)
+        await stream.until("snapshot")
+        client = Client(stream.sock)
+        await client.send(POST)
+        await wait_all_tasks_blocked(0.05)
+        await (await Client.open(running)).join()
+        await stream.until("joined")
+        app.wind_down()
+        await stream.until("closing")
+        assert b'[{"type":"ack"' in await everything(stream.sock)
+
+
+@trio_test
+async def test_a_large_request_that_comes_early_is_answered_after_a_poll() -> None:
+    async with server() as (running, _):
+        sock = await connect(running)
+        sock.send(f"GET /v1/poll?wait=0 HTTP/1.1\r\n{HOST}\r\n".encode())
+        cursor = (await until(sock, b'"cursor":"k3f9-1"}'))[-8:-2].decode()
+        await Client(sock).send(
+            f"GET /v1/poll?wait=55&after={cursor} HTTP/1.1\r\n{HOST}\r\n".encode()
+        )
+        await wait_all_tasks_blocked(0.05)
+        await Client(sock).send(POST)
+        await wait_all_tasks_blocked(0.05)
+        await (await Client.open(running)).join()
+        data = await everything(sock)
+        assert data.index(b'"type":"joined"') < data.index(b'[{"type":"ack"')
+
+
+@trio_test
+async def test_a_client_that_talks_and_then_vanishes_during_a_stream_is_let_go() -> None:
     async with server() as (running, _):
         stream = await Stream.open(running)
         await stream.until("snapshot")
-        stream.sock.send(b"x" * (RECEIVE + 1))
-        while running.fanout.followers:
-            await trio.lowlevel.checkpoint()
+        client = Client(stream.sock)
+        await client.send(b"x" * (RECEIVE + 1))
+        await wait_all_tasks_blocked(0.05)
+        client.vanish()
+        await (await Client.open(running)).join()
+        with trio.fail_after(30):
+            while running.listener.connections > 1:
+                await trio.lowlevel.checkpoint()
 
 
 @trio_test
