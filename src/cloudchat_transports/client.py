@@ -15,7 +15,6 @@ import random
 import secrets
 import uuid
 from collections import deque
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
@@ -41,7 +40,7 @@ from cloudchat_core.commands import (
 )
 from cloudchat_core.errors import CloudchatError
 from cloudchat_core.frames import Ack, Heartbeat, Refusal, Reply, Welcome
-from cloudchat_transports.feeds import TRANSPORTS
+from cloudchat_transports.choice import AUTO, choose
 from cloudchat_transports.links import (
     FIRST_CLIMB,
     NORMAL,
@@ -51,7 +50,7 @@ from cloudchat_transports.links import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -95,41 +94,6 @@ class NicknameLost(msgspec.Struct, frozen=True):
 
 Item = Frame | Disconnected | NicknameLost | Uncertain
 """What an iteration over a client yields; of the frames all but `ack`, `error` and `heartbeat`."""
-
-
-AUTO: Final = "auto"
-"""The best transport that works."""
-
-
-def _transports(
-    server: str | Transport | Sequence[Transport], wanted: str, headers: Mapping[str, str] | None
-) -> tuple[list[str], list[Transport]]:
-    """Return the transports to use, the best first, and their names; `ValueError` where there is none of that name."""
-    if not isinstance(server, str):
-        given: list[Transport] = [*server] if isinstance(server, Sequence) else [server]
-        return [type(each).__name__ for each in given], given
-    names = list(TRANSPORTS) if wanted == AUTO else [wanted]
-    return names, [_transport(name, server, headers) for name in names]
-
-
-def _transport(name: str, url: str, headers: Mapping[str, str] | None) -> Transport:
-    match name:
-        case "ws":
-            from cloudchat_transports.ws.client import WebSocketTransport  # noqa: PLC0415
-
-            return WebSocketTransport(url, headers)
-        case "sse":
-            from cloudchat_transports.sse.client import SseTransport  # noqa: PLC0415
-
-            return SseTransport(url, headers)
-        case "poll":
-            from cloudchat_transports.poll.client import PollTransport  # noqa: PLC0415
-
-            return PollTransport(url, headers)
-        case _:
-            from cloudchat_transports.registry import registered  # noqa: PLC0415 - it reads files
-
-            return registered(name, (AUTO, *TRANSPORTS))(url, headers)
 
 
 class _Bell:
@@ -196,7 +160,7 @@ class Client:
         token = token or (secrets.token_urlsafe(32) if nickname else "")
         self._nickname, self._patient, self._new_id = nickname, patient, new_id
         self._session = ClientSession(new_id, token=token, cursor=after)
-        self._names, transports = _transports(server, transport, headers)
+        self._names, transports = choose(server, transport, headers)
         self._links = Links(
             transports,
             self._session,

@@ -3,8 +3,9 @@
 They need what `pip install cloudchat[testing]` adds: Hypothesis, and pytest (anyio brings the plugin that runs them).
 """
 
+from cloudchat_engine.testing.durable_logs import CheckedLogContract, DurableLogContract
 from cloudchat_engine.testing.log_machine import DurableLogMachine, LogMachine
-from cloudchat_engine.testing.logs import CheckedLogContract, DurableLogContract, LogContract
+from cloudchat_engine.testing.logs import LogContract
 from cloudchat_engine.testing.providers import ProviderContract, ProviderFactory
 from cloudchat_engine.testing.records import LogFactory, example, examples, redaction
 from cloudchat_engine.testing.timers import Timed, TimerContract, TimerFactory

@@ -3,6 +3,7 @@
 It needs what `pip install cloudchat[testing]` adds: pytest (anyio brings the plugin that runs it).
 """
 
-from cloudchat_transports.testing.kit import Peer, Served, ServerFactory, TransportContract
+from cloudchat_transports.testing.kit import TransportContract
+from cloudchat_transports.testing.world import Peer, Served, ServerFactory
 
 __all__ = ["Peer", "Served", "ServerFactory", "TransportContract"]
