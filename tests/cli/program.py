@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import re
@@ -118,8 +119,11 @@ class Server(Program):
         self.port = int(self.url.rpartition(":")[2])
 
     def run(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a command against this server to its end."""
-        return run(*arguments, text=text, CLOUDCHAT_SERVER=self.url)
+        """Run a command against this server to its end; what it prints as JSON is held to the specifications."""
+        done = run(*arguments, text=text, CLOUDCHAT_SERVER=self.url)
+        if done.returncode == 0 and "-o" in arguments:
+            hold(arguments[0], arguments[arguments.index("-o") + 1], done.stdout)
+        return done
 
     def chat(self, nickname: str, *options: str) -> Program:
         """Start a chat, and wait until it is in."""
@@ -130,6 +134,23 @@ class Server(Program):
             program.__exit__(None, None, None)
             raise
         return program
+
+
+def hold(command: str, output: str, text: str) -> None:
+    """Hold what a `command` printed as `json` or `jsonl` to what the server says of such things."""
+    from tests.specs.generated import CONTRACT  # noqa: PLC0415 - tests/protocol imports nothing of ours
+
+    if output not in {"json", "jsonl"}:
+        return
+    told = [json.loads(each) for each in (text.splitlines() if output == "jsonl" else [text])]
+    for thing in told[0] if told and isinstance(told[0], list) else told:
+        match command:
+            case "instances":
+                CONTRACT.resource("InstanceView", thing)
+            case "operations":
+                CONTRACT.resource("OperationView", thing)
+            case "events" | "messages" | "worklog":
+                CONTRACT.frame("ws", thing)
 
 
 def run(
