@@ -97,7 +97,7 @@ def export_log(path: Path, wanted: Range, to: Path | None, *, skip_damaged: bool
         Progress(f"exporting {path.name}", quiet=EVERY) as progress,
     ):
         opened = view.opened()
-        begin = opened.first - 1 if wanted.after is None else _place(view, wanted.after)
+        begin = max(opened.first, 1) - 1 if wanted.after is None else _place(view, wanted.after)
         end = opened.head + 1 if wanted.before is None else _place(view, wanted.before)
         after = begin
         while after < end - 1:
@@ -107,11 +107,14 @@ def export_log(path: Path, wanted: Range, to: Path | None, *, skip_damaged: bool
             except LogDamagedError:
                 if not skip_damaged:
                     raise
-                page = [record for n in range(after, last) for record in _sound(view, n)]
+                # One damaged offset may be that of a record far behind all others.
+                last = max(last, min(view.following(after) or 0, end) - 1)
+                near = range(after, min(after + PAGE, last))
+                page = [record for n in near for record in _sound(view, n)]
                 lost += last - after - len(page)
             lines = [record.body for record in page if wanted.covers(record)]
             if lines:
-                write(b"\n".join(lines).decode())
+                write(b"\n".join(lines).decode(errors="replace"))
             after = last
             progress.count(after - begin, end - 1 - begin)
     if lost:
@@ -144,9 +147,20 @@ def _place(view: SqliteView, cursor: str) -> int:
     """Return the offset of a cursor that this log has."""
     parsed = parse_cursor(cursor)
     found = view.read(parsed[1] - 1, 1) if parsed is not None else []
-    if not found or msgspec.json.decode(found[0].body).get("cursor") != cursor:
+    if not found or _cursor_of(found[0]) != cursor:
         raise Failure(f"{view.path} has nothing at the cursor {cursor!r}", Exit.UNKNOWN)
     return found[0].offset
+
+
+class _Event(msgspec.Struct, frozen=True):
+    cursor: str
+
+
+def _cursor_of(record: StoredRecord) -> str | None:
+    try:
+        return msgspec.json.decode(record.body, type=_Event).cursor
+    except msgspec.MsgspecError:
+        return None
 
 
 @contextmanager

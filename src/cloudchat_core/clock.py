@@ -64,11 +64,18 @@ class ManualClock:
         return lambda: self._watchers.remove(watcher)
 
 
-@lru_cache(maxsize=1024)
 def rfc3339(moment: int) -> str:
-    """Write `moment` (ms since the epoch) as RFC 3339 in UTC with milliseconds: `2026-11-23T10:00:00.000Z`."""
+    """Write `moment` (ms since the epoch) as RFC 3339 in UTC with milliseconds: `2026-11-23T10:00:00.000Z`.
+
+    Raises `ValueError` or `ArithmeticError` outside of the years 1 to 9999.
+    """
     seconds, millis = divmod(moment, SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+    return f"{_second(seconds)}.{millis:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse_rfc3339(text: str) -> int:

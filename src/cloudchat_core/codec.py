@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from cloudchat_core.clock import rfc3339
 from cloudchat_core.commands import ClientCommand, Command, Join
 from cloudchat_core.errors import Code, LocalProtocolError, RefusedError
 from cloudchat_core.events import AnyEvent, Private, Record
@@ -174,10 +175,11 @@ def store(record: Record) -> StoredRecord:
 def load(stored: StoredRecord) -> Record:
     """Decode a record from the log; `LocalProtocolError` names the offset of one that is damaged."""
     try:
-        return Record(
-            stored.offset, stored.at, _decode_event(stored.body), _decode_private(stored.private)
-        )
-    except (msgspec.MsgspecError, UnicodeError) as error:
+        event, private = _decode_event(stored.body), _decode_private(stored.private)
+        if rfc3339(stored.at) != event.at:
+            raise ValueError("its row says that it is of another time")
+    except (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError) as error:
         raise LocalProtocolError(
             f"the log's record {stored.offset} ({stored.kind}) is damaged: {error}"
         ) from error
+    return Record(stored.offset, stored.at, event, private)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloudchat_cli.log_file import Range, export_log
+from cloudchat_cli.output import Failure
 from tests.cli.program import COMMAND, PATIENCE, Server, run
 
 if TYPE_CHECKING:
@@ -164,6 +166,18 @@ def test_a_damaged_record_ends_the_export_and_leaves_no_half_a_file_or_is_left_o
     lost = [it for it in everything if int(it["cursor"].partition("-")[2]) in {5, 6, 7, 20}]
     assert len(lost) == 4
     assert lines((tmp_path / "file").read_text()) == [it for it in everything if it not in lost]
+
+
+def test_an_offset_that_the_disk_changed_does_not_keep_the_export_from_its_end(
+    path: Path, tmp_path: Path
+) -> None:
+    everything = lines(log("export", path).stdout)
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute('UPDATE log SET "offset" = "offset" + (1 << 50) + 1 WHERE "offset" = 20')
+    file = tmp_path / "file"
+    with pytest.raises(Failure, match="damaged and left out"):
+        export_log(path, Range(None, None, ()), file, skip_damaged=True)
+    assert lines(file.read_text()) == [it for it in everything if not it["cursor"].endswith("-20")]
 
 
 def test_a_log_is_checked_and_exported_while_a_server_has_it_and_not_compacted(path: Path) -> None:

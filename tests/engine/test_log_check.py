@@ -129,6 +129,27 @@ BROKEN: dict[str, tuple[str, tuple[object, ...], list[str], str]] = {
         'UPDATE log SET at = at - 1000000 WHERE "offset" = 100',
         (),
         ["record 100"],
+        "another time",
+    ),
+    "its time, which is none": (
+        "UPDATE log SET at = 'x' WHERE \"offset\" = 100",
+        (),
+        ["record 100"],
+        "is damaged",
+    ),
+    "its time, which no date can say": (
+        'UPDATE log SET at = at + (1 << 60) WHERE "offset" = 402',
+        (),
+        ["record 402"],
+        "is damaged",
+    ),
+    "a record that was made up, of an earlier time": (
+        """UPDATE log SET (at, body, sum) = (SELECT at - 1000000, said, checksum(100, said, private)
+           FROM (SELECT CAST(replace(body, substr(body, instr(body, '"at":"') + 6, 24),
+           strftime('%Y-%m-%dT%H:%M:%S', (at - 1000000) / 1000, 'unixepoch') || printf('.%03dZ', (at - 1000000) % 1000))
+           AS BLOB) AS said FROM log WHERE "offset" = 100)) WHERE "offset" = 100""",
+        (),
+        ["record 100"],
         "older than",
     ),
     "a whole record of rubbish": (
@@ -260,6 +281,20 @@ def newer(path: Path) -> None:
         other.execute("PRAGMA user_version = 99")
 
 
+def endless(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        migrate(other, MIGRATIONS[:1])
+        count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n"
+        other.executescript(f"ALTER TABLE log RENAME TO kept; CREATE VIEW log AS {count}")
+
+
+def beginless(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        other.create_function("checksum", 3, checksum)
+        migrate(other, MIGRATIONS)
+        other.execute("UPDATE retained SET first = 'x'")
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -267,6 +302,8 @@ def newer(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "is empty"),
         (foreign, "belongs to another program"),
         (newer, "a newer cloudchat"),
+        (endless, "has a view in it"),
+        (beginless, "does not say where it begins"),
     ],
 )
 def test_a_file_that_is_no_log_is_said_to_be_none(

@@ -320,6 +320,30 @@ class TestDamage:
         assert "written by a newer cloudchat" in await refusal(path)
         assert path.read_bytes() == before
 
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "CREATE TRIGGER swallow AFTER INSERT ON log BEGIN DELETE FROM log; END",
+            "CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n",
+            "UPDATE retained SET first = 'x'",
+            "DELETE FROM retained",
+            "UPDATE log SET size = 'x'",
+            "UPDATE log SET size = 9223372036854775807",
+        ],
+    )
+    async def test_what_could_not_be_worked_with_is_refused_when_opening(
+        self, path: Path, statement: str
+    ) -> None:
+        await make(path, 3)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute(statement)
+        assert "keep a copy of it" in await refusal(path)
+
+    async def test_a_path_whose_links_go_round_is_refused(self, path: Path) -> None:
+        path.symlink_to(path)
+        with pytest.raises(LogUnavailableError):
+            await SqliteLog(path).open()
+
     async def test_a_refused_log_is_not_kept_locked(self, path: Path) -> None:
         path.write_text("Dear diary,\n" * 1_000)
         await refusal(path)

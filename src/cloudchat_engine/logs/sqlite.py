@@ -24,7 +24,7 @@ class SqliteLog:
 
     def __init__(self, path: str | os.PathLike[str], *, synchronous: Synchronous = "FULL") -> None:
         # `synchronous` is there for the test that shows what happens to promises without it.
-        self.path = Path(path).resolve()
+        self.path = Path(os.path.realpath(path))  # `resolve` raises where links go round
         self._writer = Writer(self.path, synchronous)
         self._reader = Reader(self.path, self._writer.reading)
         self._writing = Worker("log-writer")

@@ -5,6 +5,7 @@ holds, it can be decoded, it says what its row says, it does not go back in time
 whether the snapshot is that state. It goes on behind what is damaged, so that all places are named.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +73,9 @@ def check(path: Path, tell: Tell = lambda done, total: None) -> Report:
             view.connection.execute("BEGIN")
             return _Check(view, tell).report()
     except LogDamagedError as error:
-        return Report(log=str(path.resolve()), sound=False, damage=[Damage("the file", str(error))])
+        return Report(
+            log=os.path.realpath(path), sound=False, damage=[Damage("the file", str(error))]
+        )
 
 
 class _Check:

@@ -233,7 +233,21 @@ def recognise(connection: sqlite3.Connection, path: Path) -> int:
             f"{path} was written by a newer cloudchat (layout {version}, this one knows {len(MIGRATIONS)}); "
             "install that version, or name another file"
         )
+    made = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')"
+    for kind, name in connection.execute(made):
+        # It would do something else than what is written here: drop what was appended, or never end.
+        raise LogDamagedError(
+            f"{path} has a {kind} in it, {name!r}, which is not cloudchat's; {ADVICE}"
+        )
     return int(version)
+
+
+def beginning(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the offset that the log begins with, as the file has it; `LogDamagedError` where it has none."""
+    found = connection.execute("SELECT first FROM retained").fetchone()
+    if found is None or not isinstance(found[0], int):
+        raise LogDamagedError(f"{path} does not say where it begins; {ADVICE}")
+    return found[0]
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:

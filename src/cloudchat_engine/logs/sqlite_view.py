@@ -1,5 +1,6 @@
 """A log's SQLite file as it stands, opened for reading alone: for tools, beside a server or without one."""
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Self
 
 from cloudchat_core.codec import StoredRecord
 from cloudchat_engine.logs import sqlite_reader
-from cloudchat_engine.logs.sqlite_file import MIGRATIONS, explain, recognise
+from cloudchat_engine.logs.sqlite_file import MIGRATIONS, beginning, explain, recognise
 from cloudchat_engine.logs.sqlite_reader import Reader
 from cloudchat_engine.ports import LogDamagedError, LogUnavailableError, Opened, Saved
 
@@ -21,7 +22,7 @@ class SqliteView:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
+        self.path = Path(os.path.realpath(path))
 
     def __enter__(self) -> Self:
         if not self.path.is_file():
@@ -73,18 +74,26 @@ class SqliteView:
         """Say what the log holds; `LogDamagedError` where that cannot be read."""
         try:
             execute = self.connection.execute
-            first = execute("SELECT first FROM retained").fetchone()[0]
+            first = beginning(self.connection, self.path)
             head = execute('SELECT max("offset") FROM log').fetchone()[0] or 0
             kept = execute('SELECT "offset", state FROM snapshot ORDER BY "offset" DESC').fetchone()
-        except (sqlite3.Error, TypeError) as error:
-            if isinstance(error, sqlite3.Error):
-                raise explain(error, self.path, place=" where it says what it holds") from error
-            raise LogDamagedError(f"{self.path} does not say where it begins") from error
+        except sqlite3.Error as error:
+            raise explain(error, self.path, place=" where it says what it holds") from error
         return Opened(first, head, Saved(*kept) if kept else None)
 
     def read(self, after: int, limit: int) -> list[StoredRecord]:
         """Return records as `Log.read` does."""
         return self._reader.read(after, limit)
+
+    def following(self, after: int) -> int | None:
+        """Return the offset of the next record behind `after`, damaged or not; None where that cannot be told."""
+        try:
+            found = self.connection.execute(
+                'SELECT min("offset") FROM log WHERE "offset" > ?', (after,)
+            ).fetchone()
+        except sqlite3.Error:
+            return None
+        return None if found is None else found[0]
 
     @property
     def size(self) -> int:

@@ -49,6 +49,8 @@ from cloudchat_engine.ports import (
 _PATIENCE = 5_000
 _BRIEF = 250
 """Milliseconds that another program gets to finish: before an error, and before something is put off."""
+_HEAVIEST = 1 << 62
+"""Bytes that no log comes to; beyond twice as much SQLite has no whole numbers."""
 _WIDTH = 8
 """Values of a row."""
 LARGEST = 2048
@@ -145,11 +147,15 @@ class Writer:
     def _look(self) -> Opened:
         """Read where the log begins and ends; a few pages, whatever its length."""
         connection = self._connected()
-        self._first: int = connection.execute("SELECT first FROM retained").fetchone()[0]
+        self._first = sqlite_file.beginning(connection, self._path)
         last = connection.execute('SELECT "offset", size FROM log ORDER BY "offset" DESC LIMIT 1')
         row = last.fetchone() or (0, 0)
         self._head: int = row[0]
         self._size: int = row[1]
+        if not isinstance(row[1], int) or not 0 <= row[1] < _HEAVIEST:
+            raise LogDamagedError(
+                f"{self._path} does not say how much it holds; {sqlite_file.ADVICE}"
+            )
         begins = connection.execute('SELECT 1 FROM log WHERE "offset" = ?', (self._first,))
         if (self._head >= self._first and not begins.fetchone()) or self._head < self._first - 1:
             raise LogDamagedError(
