@@ -212,6 +212,11 @@ class HttpApp:
 
     def _admit(self, request: Request) -> Headers:
         """Let the caller in, and return the CORS headers for it (WHATWG Fetch, §3.3)."""
+        if request.ambiguous:
+            # RFC 9112 §6.3: a proxy may have read another body than we, and nobody knows whose the next request is.
+            detail = "a request has a Content-Length or a Transfer-Encoding, not both"
+            headers = (("connection", "close"),)
+            raise ProblemError(Code.BAD_REQUEST, detail, headers=headers)
         host, origin = request.header("host"), request.header("origin")
         if not host or parse_authority(host) is None:
             # RFC 9112 §3.2; the listener's own requests of HTTP/1.0 need one as well.

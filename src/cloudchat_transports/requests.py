@@ -98,10 +98,9 @@ class Request:
             path = absolute[2] or "/"
         self.root, self.path = mounted_path(scope, path)
         # Without either header there is no body (RFC 9112 §6.3); HTTP/2 needs neither to have one.
-        self.unread = self.http_version not in {
-            "1.0",
-            "1.1",
-        } or not self._headers.keys().isdisjoint({"content-length", "transfer-encoding"})
+        framing = self._headers.keys() & {"content-length", "transfer-encoding"}
+        self.unread = bool(framing) or self.http_version not in {"1.0", "1.1"}
+        self.ambiguous = len(framing) > 1
 
     def header(self, name: str) -> str | None:
         """Return a header that may be there once (None: it is not); `name` is in lower case."""

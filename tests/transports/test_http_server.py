@@ -223,6 +223,19 @@ async def test_a_connection_is_used_again_after_answers_of_all_kinds() -> None:
 
 
 @trio_test
+async def test_a_request_of_two_lengths_is_refused_and_nothing_behind_it_is_a_request() -> None:
+    async with server() as running:
+        sock = await connect(running)
+        smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        await send(
+            sock,
+            b"POST /v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 49\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled,
+        )
+        assert (await read_all(sock)).count(b"HTTP/1.1 ") == 1
+
+
+@trio_test
 async def test_a_websocket_on_a_used_connection_is_served() -> None:
     async with server() as running:
         sock = await connect(running)
