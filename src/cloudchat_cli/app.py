@@ -16,7 +16,7 @@ from cloudchat_cli.commands.reading import events, messages, operations, version
 from cloudchat_cli.commands.serve import serve
 from cloudchat_cli.commands.talk import chat, say
 from cloudchat_cli.completing import completion
-from cloudchat_cli.output import Exit, Failure, note
+from cloudchat_cli.output import Exit, Failure, note, printable
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -49,8 +49,12 @@ class _Cli(click.Group):
             code = error.exit_code
         except Failure as failure:
             if failure.code is not Exit.BROKEN_PIPE:
-                note(f"cloudchat: {failure}")
+                note(printable(f"cloudchat: {failure}"))  # the words may be another's: the server's
             code = failure.code
+        except UnicodeError:
+            # All that is ours is text. Python lets through what is none: as an argument, from a pipe.
+            note("cloudchat: what was given is not UTF-8")
+            code = Exit.USAGE
         except (click.Abort, KeyboardInterrupt):
             code = Exit.INTERRUPTED
         sys.exit(code if isinstance(code, int) else Exit.OK)

@@ -80,8 +80,10 @@ def bind(host: str, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except OSError as error:
-        raise BindError(f"cannot listen on {host!r}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:
+        raise BindError(
+            f"cannot listen on {host!r}: {getattr(error, 'strerror', None) or 'it is no name'}"
+        ) from error
     sockets: list[socket.socket] = []
     for family, address in dict.fromkeys(
         (family, address[0]) for family, _, _, _, address in found

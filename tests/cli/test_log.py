@@ -92,9 +92,9 @@ def test_what_is_no_log_or_not_there_is_said(tmp_path: Path) -> None:
     (tmp_path / "diary").write_text("Dear diary,\n" * 500)
     assert log("check", tmp_path / "diary").returncode == 10
     for what in ("check", "export", "compact"):
-        told = log(what, tmp_path / "none")
+        told = log(what, tmp_path / "none\x1b[31m")
         assert (told.returncode, told.stdout) == (1, "")
-        assert f"there is no log at {tmp_path}/none" in told.stderr
+        assert f"there is no log at {tmp_path}/none\N{REPLACEMENT CHARACTER}[31m" in told.stderr
     assert run("log", "check", "--log", "memory:").returncode == 2
     assert [p.name for p in tmp_path.iterdir()] == ["diary"]
 

@@ -67,6 +67,8 @@ def test_an_address_that_is_not_this_machines_is_said_in_so_many_words() -> None
         bind("192.0.2.1", 0)
     with pytest.raises(BindError, match=r"cannot listen on 'no\.such\.host\.invalid'"):
         bind("no.such.host.invalid", 0)
+    with pytest.raises(BindError, match="cannot listen on"):
+        bind("\u202e.example", 0)
 
 
 def test_all_addresses_of_a_name_have_the_same_port() -> None:
