@@ -187,7 +187,11 @@ def _writing(to: Path | None) -> Iterator[Callable[[str], None]]:
 
 def compact_log(log: SqliteLog, path: Path, keep: Retention, output: str) -> None:
     """Drop what exceeds `keep`, give free space back, and say what that came to."""
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror}") from None
+    if not there:
         raise Failure(f"there is no log at {path}")
     # Beside the log, not in /tmp: there it may not fit, and others could read it.
     os.environ["SQLITE_TMPDIR"] = str(path.parent)

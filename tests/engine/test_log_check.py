@@ -321,6 +321,8 @@ def test_a_file_that_is_not_there_or_of_an_older_layout_cannot_be_checked(tmp_pa
     with pytest.raises(LogUnavailableError, match="there is no log at"):
         check(path)
     assert not list(tmp_path.iterdir())
+    with pytest.raises(LogUnavailableError, match="File name too long"):
+        check(tmp_path / ("x" * 300))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         migrate(other, MIGRATIONS[:1])
     with pytest.raises(LogUnavailableError, match="compact` brings it up to date"):

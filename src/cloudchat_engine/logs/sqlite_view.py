@@ -25,11 +25,11 @@ class SqliteView:
         self.path = Path(os.path.realpath(path))
 
     def __enter__(self) -> Self:
-        if not self.path.is_file():
-            raise LogUnavailableError(f"there is no log at {self.path}")
         try:
+            if not self.path.is_file():
+                raise LogUnavailableError(f"there is no log at {self.path}")
             self.connection = self._connect()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise explain(error, self.path) from error
         try:
             layout = recognise(self.connection, self.path)
