@@ -324,7 +324,7 @@ class TestDamage:
         "statement",
         [
             "CREATE TRIGGER swallow AFTER INSERT ON log BEGIN DELETE FROM log; END",
-            "CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n",
+            "ALTER TABLE log RENAME TO kept; CREATE VIEW log AS SELECT * FROM kept",
             "UPDATE retained SET first = 'x'",
             "DELETE FROM retained",
             "UPDATE log SET size = 'x'",
@@ -336,7 +336,7 @@ class TestDamage:
     ) -> None:
         await make(path, 3)
         with closing(sqlite3.connect(path)) as other, other:
-            other.execute(statement)
+            other.executescript(statement)
         assert "keep a copy of it" in await refusal(path)
 
     async def test_a_path_whose_links_go_round_is_refused(self, path: Path) -> None:

@@ -233,7 +233,8 @@ def recognise(connection: sqlite3.Connection, path: Path) -> int:
             f"{path} was written by a newer cloudchat (layout {version}, this one knows {len(MIGRATIONS)}); "
             "install that version, or name another file"
         )
-    made = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')"
+    made = """SELECT type, name FROM sqlite_master WHERE type = 'trigger' OR
+              type = 'view' AND name IN ('log', 'erased', 'snapshot', 'retained')"""
     for kind, name in connection.execute(made):
         # It would do something else than what is written here: drop what was appended, or never end.
         raise LogDamagedError(
