@@ -30,6 +30,18 @@ WATCH = """() => {
 }"""
 """Notes whatever the cards show from now on, so that no moment can be missed."""
 
+WATCH_BAR = """() => {
+  const bar = document.querySelector("cc-instances progress"), all = bar.closest(".operation");
+  bar.value = bar.max = 20;
+  window.changes = [];
+  new MutationObserver((records) => {
+    if (all.hidden) return;
+    const those = records.filter(({target}) => target === bar || target === all);
+    window.changes.push(...those.map((one) => one.attributeName));
+  }).observe(all, {subtree: true, attributeFilter: ["hidden", "value"]});
+}"""
+"""Leaves the bar as an operation of 20 s does, and notes when it is set and when it is shown."""
+
 BUSY, FREE = True, False
 VISIBLE = ("--provider", "simulated:?duration=1.5")
 """Operations that last until a busy browser, too, has shown that they run."""
@@ -120,6 +132,19 @@ def test_the_actions_are_those_that_the_state_allows_and_wait_while_one_runs(
     busy = [actions for _, actions, busy in states if busy]
     assert busy
     assert all(action.endswith(" waits") for actions in busy for action in actions)
+
+
+def test_the_bar_of_an_operation_does_not_run_back_from_where_another_ended(
+    site: Site, people: People
+) -> None:
+    alexandra = people.join("Alexandra", site.url)
+    site.create("web-1")
+    expect(alexandra.instance("web-1")).to_have_attribute("data-state", "stopped")
+    alexandra.page.evaluate(WATCH_BAR)
+    alexandra.action("web-1", "start").click()
+    expect(alexandra.instance("web-1")).to_have_attribute("data-state", "running")
+    # What is set while it is seen moves there, for a second.
+    assert alexandra.page.evaluate("() => window.changes.slice(0, 2)") == ["value", "hidden"]
 
 
 def test_a_running_operation_says_which_it_is_and_how_far(serve: Serve, people: People) -> None:

@@ -43,6 +43,21 @@ def test_a_wide_screen_has_everything_beside_one_another(site: Site, people: Peo
     assert fits(alexandra)
 
 
+def test_in_the_narrowest_three_columns_names_and_signs_are_whole(
+    site: Site, people: People
+) -> None:
+    site.create("web-1")
+    site.command({"type": "join", "nickname": "Alexandra"})
+    boris = people.join("Boris", site.url, size=(900, 700), locale="ru-RU")
+    expect(boris.instance("web-1")).to_contain_text("Остановлен")
+    whole = "(element) => element.scrollWidth <= element.clientWidth"
+    assert boris.participant("Alexandra").locator(".name").evaluate(whole)
+    sign = boris.instance("web-1").locator(".dot").bounding_box()
+    assert sign
+    assert sign["width"] == sign["height"]
+    assert fits(boris)
+
+
 def test_a_telephone_has_one_pane_at_a_time_behind_tabs(site: Site, people: People) -> None:
     alexandra = people.join("Alexandra", site.url, size=PHONE)
     site.create("web-1")

@@ -57,8 +57,13 @@ export class Instances extends Widget {
       this.#cards.set(id, element);
       this.find(".cards").append(element);
     }
+    if (card.operation) {
+      const doing = part(element, ".operation");
+      // Before it is shown: else the bar runs back from where the operation before left it.
+      fillProgress(doing, card.operation, this.store.serverTime);
+      this.#running.set(doing, card.operation);
+    }
     fillCard(element, card);
-    if (card.operation) this.#running.set(part(element, ".operation"), card.operation);
   }
 
   #showForm() {
