@@ -177,7 +177,12 @@ def setting_argument(name: str, **extra: Any) -> Callable[[Any], Any]:
     """Give a command an argument that may be left out where the setting is made elsewhere."""
     setting = SETTINGS[name]
     return click.argument(
-        setting.key, cls=SettingArgument, setting=setting, envvar=setting.variables, **extra
+        setting.key,
+        cls=SettingArgument,
+        setting=setting,
+        type=setting.type,
+        envvar=setting.variables,
+        **extra,
     )
 
 

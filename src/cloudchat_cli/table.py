@@ -6,6 +6,7 @@ made from it, so that they cannot differ.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,14 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+
+def text(value: object) -> str:
+    """Return what can be said: bytes that are not UTF-8 are replaced, as in what is typed or piped into the chat."""
+    return os.fsencode(str(value)).decode(errors="replace")
+
+
+TEXT: Final = click.types.FuncParamType(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,13 @@ def default_log() -> str:
 def _read_server(text: str) -> str:
     from urllib.parse import urlsplit
 
+    import httpx
+
     parts = urlsplit(text)
+    try:
+        httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError(f"{text!r} is no address of a server; it looks like http://HOST:PORT")
     return text.rstrip("/")
@@ -192,6 +207,7 @@ _ALL: Final = (
         "server",
         "The server to talk to.",
         "http://127.0.0.1:8000",
+        TEXT,
         metavar="URL",
         read=_read_server,
     ),
@@ -202,6 +218,14 @@ _ALL: Final = (
         "auto",
         click.Choice(["auto", "ws", "sse", "poll"]),
     ),
-    Setting("client", "nickname", "Who says it.", metavar="NICKNAME", flags=("--as", "nickname")),
+    Setting(
+        "client",
+        "nickname",
+        "Who says it.",
+        None,
+        TEXT,
+        metavar="NICKNAME",
+        flags=("--as", "nickname"),
+    ),
 )
 SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in _ALL}

@@ -108,6 +108,14 @@ def _is_at(cursor: str, known: str) -> bool:
     return mine is not None and theirs is not None and theirs[1] <= mine[1]
 
 
+def _encode(command: ClientCommand) -> bytes:
+    try:
+        return encode(command)
+    except UnicodeEncodeError as error:
+        # A lone surrogate, as Python makes of bytes in its arguments that are not UTF-8.
+        raise LocalProtocolError(f"what is said has to be Unicode text: {error}") from None
+
+
 class Answered(msgspec.Struct, frozen=True):
     """A command has its answer."""
 
@@ -207,7 +215,10 @@ class ClientSession:
         self._open = self.joined = False
 
     def join(self, nickname: str) -> None:
-        """Take part as `nickname`, on this connection and on those after it; the answer is that of a `Join`."""
+        """Take part as `nickname`, on this connection and on those after it; the answer is that of a `Join`.
+
+        Raises `LocalProtocolError` in a session without a token, and where `nickname` is no Unicode text.
+        """
         if not self._token:
             raise LocalProtocolError("a session without a token cannot join")
         self._prepare(nickname)
@@ -215,11 +226,11 @@ class ClientSession:
     def submit(self, command: ClientCommand) -> None:
         """Have `command` sent, again and again until it is answered.
 
-        Raises `LocalProtocolError` where its id is in use, it is larger than a frame may be, the session is `full`, or
-        it has a token and neither holds a nickname nor asks for one: only a `join` tells the token, and makes commands
-        its own.
+        Raises `LocalProtocolError` where its id is in use, it is no Unicode text or larger than a frame may be, the
+        session is `full`, or it has a token and neither holds a nickname nor asks for one: only a `join` tells the
+        token, and makes commands its own.
         """
-        data = encode(command)
+        data = _encode(command)
         if isinstance(command, Join):
             raise LocalProtocolError("a join is made by `join`")
         if self._token and not (self.joined or self.joins):
@@ -277,7 +288,9 @@ class ClientSession:
         return []
 
     def _prepare(self, nickname: str) -> None:
-        self._join = Join(self._new_id(), nickname, self._token)
+        join = Join(self._new_id(), nickname, self._token)
+        _encode(join)  # what cannot be said is told to who wants to say it, and not to who sends it
+        self._join = join
 
     def _is_own(self, left: Left) -> bool:
         """Tell whether this participation was given up since it joined, and not by itself."""

@@ -164,6 +164,7 @@ def run(
         check=False,
         text=True,
         encoding="utf-8",
+        errors="surrogateescape",
         timeout=PATIENCE,
         env={**clean(), **environment},
         cwd=cwd,

@@ -220,6 +220,11 @@ def test_say_speaks_without_being_there(server: Server) -> None:
         ann.until("Watchdog: two$")
         ann.until("^ +lines$")
         assert not any("joined" in line and "Ann" not in line for line in ann.lines)
+        # What is not UTF-8 is replaced, as it is in the chat.
+        assert server.run("say", "--as", "Old", "not", "\udcff UTF-8").returncode == 0
+        ann.until("Old: not \N{REPLACEMENT CHARACTER} UTF-8$")
+        assert server.run("say", "--as", "Old", "-", text="nor \udcff this").returncode == 0
+        ann.until("Old: nor \N{REPLACEMENT CHARACTER} this$")
         taken = server.run("say", "--as", "ANN", "it is me")
         assert taken.returncode == 3
         assert "nickname_taken" in taken.stderr

@@ -147,6 +147,7 @@ def test_nobody_there_ends_with_its_own_code_and_says_how_to_start_a_server() ->
     [
         ("list", "--server", "localhost:8000"),
         ("list", "--server", "http://x:port"),
+        ("list", "--server", "http://\udcff"),
         ("list", "-o", "yaml"),
         ("create", "--spec", "[1]"),
         ("create", "--spec", "{"),

@@ -39,6 +39,19 @@ def said(session: ClientSession) -> list[str]:
     return [f"{value['type']}:{value['id']}" for value in values]
 
 
+def test_what_is_no_unicode_text_is_told_to_who_says_it_and_changes_nothing() -> None:
+    session = make()
+    session.opened()
+    with pytest.raises(LocalProtocolError, match="Unicode text"):
+        session.join("\udcff")
+    session.join("Ann")
+    with pytest.raises(LocalProtocolError, match="Unicode text"):
+        session.submit(Say("c1", "\udcff"))
+    assert session.unanswered == []
+    (sent,) = session.transmit()
+    assert json.loads(sent)["nickname"] == "Ann"
+
+
 def is_full(session: ClientSession) -> bool:
     return session.full
 

@@ -10,11 +10,12 @@ import click
 
 from cloudchat_cli.completing import complete_instances
 from cloudchat_cli.options import check_stream, output_option, setting_option
+from cloudchat_cli.table import TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_INSTANCE: Final = click.argument("instance", shell_complete=complete_instances)
+_INSTANCE: Final = click.argument("instance", type=TEXT, shell_complete=complete_instances)
 _SHARED: Final[list[Callable[[Any], Any]]] = [
     click.option(
         "--wait/--no-wait",
@@ -94,7 +95,7 @@ def get(instance: str, output: str, server: str) -> None:
 
 
 @instances.command()
-@click.argument("instance", required=False, shell_complete=complete_instances)
+@click.argument("instance", required=False, type=TEXT, shell_complete=complete_instances)
 @output_option
 @setting_option("client.server")
 @setting_option("client.transport")
@@ -114,8 +115,10 @@ def watch(instance: str | None, output: str, server: str, transport: str) -> Non
 
 
 @instances.command()
-@click.option("--name", help="A name to know it by.")
-@click.option("--spec", metavar="JSON", help="The provider's own parameters, a JSON object.")
+@click.option("--name", type=TEXT, help="A name to know it by.")
+@click.option(
+    "--spec", type=TEXT, metavar="JSON", help="The provider's own parameters, a JSON object."
+)
 @_operation
 def create(name: str | None, spec: str | None, **options: Any) -> None:
     """Create an instance, stopped, and print its id.

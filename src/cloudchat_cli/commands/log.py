@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from cloudchat_cli.options import output_option, setting_option
+from cloudchat_cli.table import TEXT
 
 
 @click.group()
@@ -46,8 +47,8 @@ def check(log: tuple[Any, str], output: str) -> None:
 
 
 @log.command()
-@click.option("--after", metavar="CURSOR", help="Only what comes after this cursor.")
-@click.option("--before", metavar="CURSOR", help="Only what comes before this cursor.")
+@click.option("--after", type=TEXT, metavar="CURSOR", help="Only what comes after this cursor.")
+@click.option("--before", type=TEXT, metavar="CURSOR", help="Only what comes before this cursor.")
 @click.option(
     "--topic",
     "topics",

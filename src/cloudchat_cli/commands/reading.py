@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from cloudchat_cli.options import check_stream, output_option, setting_option
+from cloudchat_cli.table import TEXT
 
 _limit: Final = click.option(
     "--limit",
@@ -22,7 +23,9 @@ _limit: Final = click.option(
 
 @click.command()
 @_limit
-@click.option("--before", metavar="CURSOR", help="Only what was said before this cursor.")
+@click.option(
+    "--before", type=TEXT, metavar="CURSOR", help="Only what was said before this cursor."
+)
 @output_option
 @setting_option("client.server")
 def messages(limit: int, before: str | None, output: str, server: str) -> None:
@@ -72,7 +75,7 @@ def worklog(follow: bool, limit: int, output: str, server: str, transport: str) 
 
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
-@click.option("--after", metavar="CURSOR", help="Everything after this cursor.")
+@click.option("--after", type=TEXT, metavar="CURSOR", help="Everything after this cursor.")
 @click.option(
     "--topic",
     "topics",
@@ -142,7 +145,7 @@ def list_(output: str, server: str) -> None:
 
 
 @operations.command()
-@click.argument("operation")
+@click.argument("operation", type=TEXT)
 @output_option
 @setting_option("client.server")
 def get(operation: str, output: str, server: str) -> None:

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from cloudchat_cli.options import setting_argument, setting_option
+from cloudchat_cli.table import TEXT
 
 
 @click.command()
@@ -35,7 +34,7 @@ def chat(nickname: str, server: str, transport: str) -> None:
 
 @click.command()
 @setting_option("client.nickname", required=True)
-@click.argument("text", nargs=-1, required=True)
+@click.argument("text", nargs=-1, required=True, type=TEXT)
 @setting_option("client.server")
 def say(nickname: str, text: tuple[str, ...], server: str) -> None:
     """Say TEXT as NICKNAME without entering the chat; - reads the text from the input.
@@ -50,4 +49,8 @@ def say(nickname: str, text: tuple[str, ...], server: str) -> None:
     from cloudchat_cli.operating import speak
     from cloudchat_cli.running import run
 
-    run(speak, server, nickname, sys.stdin.read() if text == ("-",) else " ".join(text))
+    words = " ".join(text)
+    if text == ("-",):
+        with open(0, encoding="utf-8", errors="replace", closefd=False) as given:
+            words = given.read()
+    run(speak, server, nickname, words)
