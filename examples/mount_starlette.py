@@ -1,7 +1,7 @@
 """cloudchat inside of somebody's site: a Starlette application with a page of its own, and the chat at /chat.
 
-Run `python examples/mount_starlette.py [PORT]`, then `cloudchat chat http://127.0.0.1:8000/chat`. It takes
-`pip install cloudchat starlette uvicorn`; FastAPI is mounted in the same way.
+Run `python examples/mount_starlette.py [PORT]`, then `cloudchat chat Ann --server http://127.0.0.1:8000/chat`. It takes
+`pip install . starlette uvicorn`; FastAPI is mounted in the same way.
 """
 
 # ruff: noqa: INP001 - a lone file, not a package

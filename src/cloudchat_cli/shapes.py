@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from cloudchat_core.frames import OperationView
 
 
+_GAP: Final = "  "
+_WHOLE: Final = {"AT", "CREATED", "CURSOR", "ID", "INSTANCE", "RECEIVED", "STATE"}
+"""The columns that are on one line, however narrow the terminal is; others are folded between words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What a kind of thing is called, and its columns: each a title, what it is usually wide, and what stands in it."""
@@ -194,7 +199,7 @@ class Stream:
 
     def _row(self, cells: tuple[str, ...]) -> None:
         widths = [width for _, width, _ in self._shape.columns]
-        emit("  ".join(map(str.ljust, cells, widths)).rstrip())
+        emit(_GAP.join(map(str.ljust, cells, widths)).rstrip())
 
 
 def _line(shape: Shape, thing: object, output: str) -> str:
@@ -206,20 +211,45 @@ def _json(value: object) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> None:
-    """Write columns: with rich's for a terminal, plainly for everything else."""
+    """Write columns: for a terminal with rich's, if they fit, plainly for everything else."""
     if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            emit("  ".join(map(str.ljust, row, widths)).rstrip())
+        _lines(rows, len)
         return
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    # People are not shown a column that says nothing; programs can count on it.
+    used = [
+        at for at, (_, *cells) in enumerate(zip(*rows, strict=True)) if not rows[1:] or any(cells)
+    ]
+    shown = [tuple(row[at] for at in used) for row in rows]
+    whole = [title in _WHOLE for title in shown[0]]
+    least = [
+        max(
+            cell_len(part) for cell in column for part in ([cell] if kept else cell.split() or [""])
+        )
+        for kept, column in zip(whole, zip(*shown, strict=True), strict=True)
+    ]
+    width = shutil.get_terminal_size().columns
+    if sum(least) + len(_GAP) * (len(least) - 1) > width:
+        # What is cut off or in pieces cannot be copied: the terminal itself wraps a line and keeps it one.
+        _lines(shown, cell_len)
+        return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in rows[0]:
-        table.add_column(title, no_wrap=title in {"ID", "INSTANCE", "STATE"}, overflow="fold")
-    for row in rows[1:]:
+    for title, kept, room in zip(shown[0], whole, least, strict=True):
+        table.add_column(title, no_wrap=kept, min_width=room, overflow="fold")
+    for row in shown[1:]:
         # Names are other people's: nothing in them is markup.
         table.add_row(*(Text(cell, style="green" if cell == "running" else "") for cell in row))
-    Console(width=shutil.get_terminal_size().columns).print(table)
+    Console(width=width).print(table)
+
+
+def _lines(rows: list[tuple[str, ...]], measure: Callable[[str], int]) -> None:
+    widths = [max(map(measure, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell + " " * (width - measure(cell)) for cell, width in zip(row, widths, strict=True)
+        )
+        emit(_GAP.join(cells).rstrip())

@@ -134,7 +134,7 @@ class Limits:
     requests_per_second: float = _limit(
         200, "per second and address", "a page load and its polls", ""
     )
-    requests_burst: int = _limit(400, "requests", "", "")
+    requests_burst: int = _limit(400, "requests", "a few tabs that load their pages at once", "")
     floods: int = _limit(
         1_000, "commands", "sent on in spite of rate_limited before the connection ends", ""
     )

@@ -18,9 +18,13 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "client.md"
 
 
+def blocks() -> list[str]:
+    return re.findall("```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
 def programs(url: str) -> dict[str, list[str]]:
     """The program of examples/, and the one in the page about the client."""
-    (block,) = re.findall("```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    block, _ = blocks()
     script = f"import anyio\n{block}\nanyio.run(main)".replace("http://127.0.0.1:8000", url)
     return {"program": [str(ROOT / "examples" / "echo.py"), url], "page": ["-c", script]}
 
@@ -43,3 +47,17 @@ def test_the_bot_answers_who_calls_it(server: Server, which: str) -> None:
             bot.kill()
             bot.wait()
         caller.until(r"Echo is gone \(disconnected\)")
+
+
+def test_the_page_shows_how_to_know_what_is_so(server: Server) -> None:
+    _, block = blocks()
+    script = f"import anyio\n{block}\nanyio.run(watch, {server.url!r})"
+    watching = [sys.executable, "-u", "-c", script]
+    with subprocess.Popen(watching, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout
+            program.stdout.readline()
+            assert server.run("instances", "create", "--name", "watched").returncode == 0
+            assert any("('watched', 'stopped')" in line for line in program.stdout)
+        finally:
+            program.kill()
