@@ -156,9 +156,15 @@ def test_a_wrong_value_in_the_environment_is_named(place: Place) -> None:
 
 
 def test_a_variable_that_is_none_is_named(place: Place) -> None:
-    checked = place.run("config", "check", CLOUDCHAT_SERVE_PROT="1")
+    checked = place.run("config", "check", CLOUDCHAT_SERVE_PROT="1", CLOUDCHAT_SRVER="http://x")
     assert checked.returncode == 2
     assert "CLOUDCHAT_SERVE_PROT; did you mean 'CLOUDCHAT_SERVE_PORT'?" in checked.stderr
+    assert "CLOUDCHAT_SRVER; did you mean 'CLOUDCHAT_SERVER'?" in checked.stderr
+
+
+def test_what_kubernetes_says_of_a_service_is_no_setting(place: Place) -> None:
+    told = {"CLOUDCHAT_PORT": "tcp://10.0.0.1:80", "CLOUDCHAT_SERVICE_HOST": "10.0.0.1"}
+    assert place.run("config", "check", **told).returncode == 0
 
 
 def test_a_file_that_cannot_be_read_is_named(place: Place) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from cloudchat_cli.config import Value
     from cloudchat_cli.table import Setting
+
+
+_KUBERNETES: Final = ("CLOUDCHAT_PORT", "CLOUDCHAT_SERVICE_")
+"""How the variables begin that are set for every pod beside a service that is called cloudchat."""
 
 
 @click.group()
@@ -75,7 +79,9 @@ def check() -> None:
     problems = [
         f"there is no variable {name}{nearest(name, variables)}"
         for name in os.environ
-        if name.startswith("CLOUDCHAT_SERVE_") and name not in variables
+        if name.startswith("CLOUDCHAT_")
+        and not name.startswith(_KUBERNETES)
+        and name not in variables
     ]
     problems += told.problems
     if not problems:

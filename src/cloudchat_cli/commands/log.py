@@ -5,12 +5,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from cloudchat_cli.options import output_option, setting_option
 from cloudchat_cli.table import TEXT
+
+_log: Final = setting_option(
+    "serve.log",
+    help="Whose file: sqlite:PATH.  [default: the one that `cloudchat serve` would use]",
+)
 
 
 @click.group()
@@ -27,7 +32,7 @@ def log() -> None:
 
 @log.command()
 @output_option
-@setting_option("serve.log")
+@_log
 def check(log: tuple[Any, str], output: str) -> None:
     """Read a whole log, say what it holds, and name each place where it is damaged.
 
@@ -65,7 +70,7 @@ def check(log: tuple[Any, str], output: str) -> None:
 @click.option(
     "--skip-damaged", is_flag=True, help="Leave out what is damaged, and go on behind it."
 )
-@setting_option("serve.log")
+@_log
 def export(
     *,
     log: tuple[Any, str],
@@ -96,7 +101,7 @@ def export(
 
 @log.command()
 @output_option
-@setting_option("serve.log")
+@_log
 @setting_option("serve.retain")
 def compact(log: tuple[Any, str], retain: Any, output: str) -> None:
     """Drop what --retain no longer keeps, and give the space that is free in the file back to the disk.
