@@ -6,7 +6,6 @@ made from it, so that they cannot differ.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 
 def text(value: object) -> str:
     """Return what can be said: bytes that are not UTF-8 are replaced, as in what is typed or piped into the chat."""
-    return os.fsencode(str(value)).decode(errors="replace")
+    # Python keeps such bytes of an argument as surrogates (PEP 383).
+    return str(value).encode(errors="surrogateescape").decode(errors="replace")
 
 
 TEXT: Final = click.types.FuncParamType(text)

@@ -49,8 +49,14 @@ def say(nickname: str, text: tuple[str, ...], server: str) -> None:
     from cloudchat_cli.operating import speak
     from cloudchat_cli.running import run
 
-    words = " ".join(text)
-    if text == ("-",):
+    run(speak, server, nickname, _read() if text == ("-",) else " ".join(text))
+
+
+def _read() -> str:
+    from cloudchat_cli.output import Failure
+
+    try:
         with open(0, encoding="utf-8", errors="replace", closefd=False) as given:
-            words = given.read()
-    run(speak, server, nickname, words)
+            return given.read()
+    except OSError as error:
+        raise Failure(f"the input cannot be read: {error.strerror}") from None
