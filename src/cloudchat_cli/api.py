@@ -179,7 +179,12 @@ class Api:
         query = {"wait": "0"} | ({"after": after} if after else {})
         if topics:
             query["topics"] = ",".join(topics)
-        answer, _ = await self._ask("/v1/poll", _Poll, query)
+        try:
+            answer, _ = await self._ask("/v1/poll", _Poll, query)
+        except Failure as failure:
+            # Nothing that was asked for is not found, but the transport: it is switched off.
+            code = Exit.REFUSED if failure.code is Exit.UNKNOWN else failure.code
+            raise Failure(str(failure), code) from None
         frames = [decode_frame(bytes(raw)) for raw in answer.frames]
         return [frame for frame in frames if frame is not None], answer.cursor
 

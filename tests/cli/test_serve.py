@@ -186,6 +186,7 @@ def test_only_the_transports_that_are_switched_on_are_served(switched_on: tuple[
             chat = server.run("chat", "Ann", "--transport", transport)
             on = transport in {"auto", *switched_on}
             assert chat.returncode == (0 if on else 3), chat.stderr
+        assert server.run("events").returncode == (0 if "poll" in switched_on else 3)
         assert status(server) == 200
 
 
