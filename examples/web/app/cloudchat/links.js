@@ -5,7 +5,8 @@
 // over. A link on a lesser transport looks from time to time whether a better one can be had by now, and if so it
 // *moves*: the new link is opened first, at the session's cursor; when it is welcome it takes over; the old one is kept,
 // unread, until the new one has joined, and then dropped. So nobody sees the participant leave, and what comes on both
-// is told once (`Session.isStale`).
+// is told once (`Session.isStale`). Who has no cursor yet does not move: the new feed would bring a snapshot of its own,
+// and what happened between the two would be told by neither.
 //
 // When a link ends by itself, another is opened, after a wait that grows with every failure. What makes success likely
 // (the network is back, the page is looked at) cuts the wait short.
@@ -134,7 +135,7 @@ export class Links {
     if (this.#timers.wait !== undefined) {
       this.#attempt = 0;
       this.#connect();
-    } else if (this.#link && !this.#next && this.#link.watch.quiet > this.#session.heartbeat * 1000) {
+    } else if (this.#link && !this.#next && this.#session.cursor && this.#link.watch.quiet > this.#session.heartbeat * 1000) {
       this.#move([this.#link.level]);
     }
     this.refresh();
@@ -161,15 +162,17 @@ export class Links {
   #try([level, ...others], failures) {
     this.#dial(level, others.length ? NEXT : GREETING, (end) => {
       failures.push(end);
-      if (others.length) this.#try(others, failures);
+      if (isFinal(end)) this.#wait(end);
+      else if (others.length) this.#try(others, failures);
       // What may pass is worth telling, whatever the other transports were told.
       else this.#wait(failures.find(({ why }) => why !== "refused") ?? failures[0]);
     });
   }
 
   /** @param {End} end */
-  #wait({ code, why, detail, retryAfter }) {
-    if (code >= 4500 && code <= 4999) {
+  #wait(end) {
+    const { code, why, detail, retryAfter } = end;
+    if (isFinal(end)) {
       this.#say({ state: "ended", why: "ended", detail, closeCode: code });
       this.stop(code);
       return;
@@ -186,6 +189,7 @@ export class Links {
   #climbLater() {
     const wait = (this.#climb * (1 + this.#platform.random())) / 2;
     this.#after("climb", wait, () => {
+      if (!this.#session.cursor) return this.#climbLater();
       this.#climb = Math.min(2 * this.#climb, LONGEST_CLIMB);
       this.#move([...Array(this.#level).keys()]);
     });
@@ -362,6 +366,12 @@ export class Links {
     if (timer !== undefined) this.#platform.clearTimeout(timer);
   }
 }
+
+/**
+ * Whether the server says: do not come back.
+ * @param {End} end
+ */
+const isFinal = ({ code }) => code >= 4500 && code <= 4999;
 
 /** @type {End} */
 const RESTART = { code: 1012, why: "restart", detail: "the server restarts" };

@@ -13,6 +13,9 @@
 // Who finds that it was held lost joins again, and says then what was `not_joined`; but not while it is about to leave.
 // A `leave` that happened before a connection broke is undone by the next `join`: it goes out again, under another id.
 //
+// Who has left, or was refused its nickname, is not sent for: what was never said is refused at once (`not_joined`), and
+// what may have happened is uncertain where its connection is gone and the next one begins without a join.
+//
 // What the server could not do for the moment is sent again later, and what came after it waits: order is kept.
 
 /** @import {Answered, Command, Cursor, Frame, Join, LeftEvent, Limits, Reply, Uncertain} from "./types.js" */
@@ -39,6 +42,7 @@ export class Session {
   /** @type {Map<string, Entry>} */ #unanswered = new Map();
   /** Sent on this connection. */ #sent = /** @type {Set<string>} */ (new Set());
   /** To be sent again. */ #later = /** @type {Set<string>} */ (new Set());
+  /** Of those sent, what may have happened before. */ #again = /** @type {Set<string>} */ (new Set());
   /** @type {Map<string, number>} */ #failures = new Map();
   /** @type {Join | undefined} */ #join;
   /** What an earlier page left behind. */ #restored = /** @type {Set<string>} */ (new Set());
@@ -175,6 +179,7 @@ export class Session {
         if (room-- <= 0) break;
         if (this.#sent.has(id)) continue;
         this.#sent.add(id);
+        if (entry.sent) this.#again.add(id);
         entry.sent = true;
         out.push({ ...entry.command, id });
       }
@@ -197,7 +202,7 @@ export class Session {
       case "welcome":
         this.heartbeat = frame.heartbeat;
         this.limits = { ...this.limits, ...frame.limits };
-        break;
+        return this.#giveUp((id) => this.#isUnderWay(id));
       case "closing":
         this.retryAfter = frame.retry_after;
         break;
@@ -271,20 +276,23 @@ export class Session {
     const entry = this.#unanswered.get(id);
     if (!entry) return [];
     const { command } = entry;
-    if (reply.type === "error" && UNKNOWN.has(reply.code)) {
+    const code = reply.type === "error" ? reply.code : "";
+    // Rates are looked at before what is remembered: said again, it may have happened, and still be too much.
+    if (UNKNOWN.has(code) || (code === "rate_limited" && this.#again.has(id))) {
       const failures = (this.#failures.get(id) ?? 0) + 1;
       this.#failures.set(id, failures);
-      if (reply.code === "unavailable" || failures < PATIENCE) {
+      if (code !== "internal" || failures < PATIENCE) {
         this.#later.add(id);
-        return [];
+        return this.#giveUp((id) => this.#isUnderWay(id));
       }
       this.#forget(id);
       return [{ type: "uncertain", command }];
     }
-    const out = reply.type === "error" && reply.code === "not_joined";
+    const out = code === "not_joined";
     if (out && this.nickname && !this.#leaves) {
       // Held lost without having noticed: it certainly did not happen.
       entry.sent = false;
+      this.#again.delete(id);
       this.#sent.delete(id);
       this.#joinAgain();
       return [];
@@ -294,12 +302,13 @@ export class Session {
     if (command.type === "leave" && (reply.type === "ack" || out)) {
       if (reply.type === "ack" && this.joined && !this.#join && hasReached(this.#joinedAt, reply.cursor)) {
         // It happened before our last join, which undid it: leave once more, under another id.
-        this.#unanswered.set(this.#newId(), entry);
+        this.#unanswered.set(this.#newId(), { command, sent: false });
         return [];
       }
       this.joined = false;
       this.nickname = "";
       this.#changed(false);
+      return [{ type: "answered", command, reply }, ...this.#giveUp((id) => this.#isUnderWay(id))];
     }
     return [{ type: "answered", command, reply }];
   }
@@ -323,7 +332,8 @@ export class Session {
         if (before && before !== join.nickname) this.#prepare(before);
       }
       this.#changed(false);
-      return [{ type: "entered", join, reply }];
+      // Another nickname may be asked for, and what may have happened be said again then.
+      return [{ type: "entered", join, reply }, ...this.#giveUp((_, { sent }) => sent)];
     }
     this.#join = undefined;
     this.joined = this.introduced = true;
@@ -343,10 +353,38 @@ export class Session {
     return outcomes;
   }
 
+  /**
+   * Whether it was said on this connection and has an answer to come.
+   * @param {string} id
+   */
+  #isUnderWay(id) {
+    return this.#sent.has(id) && !this.#later.has(id);
+  }
+
+  /**
+   * Settle what will not be sent any more, since no nickname is held or asked for.
+   * @param {(id: string, entry: Entry) => boolean} isKept
+   * @returns {Outcome[]}
+   */
+  #giveUp(isKept) {
+    /** @type {Outcome[]} */
+    const outcomes = [];
+    if (this.wanted) return outcomes;
+    for (const [id, entry] of this.#unanswered) {
+      if (isKept(id, entry)) continue;
+      const { command, sent } = entry;
+      this.#forget(id);
+      const reply = ownRefusal("not_joined", "this client does not take part any more");
+      outcomes.push(sent ? { type: "uncertain", command } : { type: "answered", command, reply });
+    }
+    return outcomes;
+  }
+
   /** @param {string} id */
   #forget(id) {
     this.#unanswered.delete(id);
     this.#sent.delete(id);
+    this.#again.delete(id);
     this.#later.delete(id);
     this.#failures.delete(id);
     this.#restored.delete(id);

@@ -87,7 +87,12 @@ export class Browser {
   /** @type {Set<any>} */ channels = new Set();
   chance;
 
-  constructor(seed = 1) {
+  /**
+   * @param {number} [seed]
+   * @param {typeof Client} [Implementation] Of the client in its tabs.
+   */
+  constructor(seed = 1, Implementation = Client) {
+    this.Client = Implementation;
     this.chance = generator(seed);
   }
 
@@ -164,7 +169,7 @@ export class Tab {
       document: this.document,
       online: () => this.online,
     };
-    this.client = new Client({ server: "http://chat.test/", memory, platform: /** @type {any} */ (this.platform), ...options });
+    this.client = new browser.Client({ server: "http://chat.test/", memory, platform: /** @type {any} */ (this.platform), ...options });
     this.client.subscribe((item) => void this.items.push(item));
   }
 

@@ -53,8 +53,9 @@ function make(names = ["ws", "sse", "poll"], level = 0) {
     served: () => {},
   });
   const welcome = (line = lines[lines.length - 1]) => line.handlers.frame(WELCOME);
+  const snapshot = (line = lines[lines.length - 1]) => line.handlers.frame({ type: "snapshot", cursor: "e1-0" });
   const end = (line = lines[lines.length - 1], more = {}) => line.handlers.end({ code: 1006, why: "lost", detail: "", ...more });
-  return { clock, lines, told, frames, page, session, links, welcome, end, state: () => told.at(-1).state };
+  return { clock, lines, told, frames, page, session, links, welcome, snapshot, end, state: () => told.at(-1).state };
 }
 
 test("the first attempt is made at once, and is open when its welcome is in", () => {
@@ -190,9 +191,10 @@ test("a server that is silent for two heartbeats is lost", async () => {
 });
 
 test("a link that has been quiet for a heartbeat is replaced when the page is looked at", async () => {
-  const { clock, links, lines, welcome } = make(["ws"]);
+  const { clock, links, lines, welcome, snapshot } = make(["ws"]);
   links.start();
   welcome();
+  snapshot();
   await clock.advance(14_000);
   links.hurry();
   assert.equal(lines.length, 1);
@@ -232,11 +234,36 @@ test("a lesser transport makes room for a better one, without a moment in betwee
   assert.equal(lines[1].closed, 1001);
 });
 
-test("a move is given up where the link is lost meanwhile: one attempt at a time", async () => {
-  const { clock, links, lines, welcome, end } = make();
+test("who has no cursor yet does not move: two snapshots would hide what happened between them", async () => {
+  const { clock, links, lines, welcome, end } = make(["ws", "sse"]);
   links.start();
   end();
   welcome();
+  await clock.advance(15_000);
+  links.hurry();
+  assert.deepEqual(lines.map(({ name }) => name), ["ws", "sse"]);
+  lines[1].handlers.frame({ type: "snapshot", cursor: "e1-5", more: true });
+  await clock.advance(15_500);
+  links.hurry();
+  assert.equal(lines.length, 2, "nor with a part of a snapshot");
+  lines[1].handlers.frame({ type: "snapshot", cursor: "e1-5" });
+  await clock.advance(15_000);
+  assert.deepEqual(lines.slice(2).map(({ name, after }) => [name, after]), [["ws", "e1-5"]]);
+});
+
+test("a server that ends it for good before its welcome is not asked over another transport", () => {
+  const { links, lines, end, told } = make();
+  links.start();
+  end(lines[0], { code: 4501 });
+  assert.deepEqual([lines.length, told.at(-1).state], [1, "ended"]);
+});
+
+test("a move is given up where the link is lost meanwhile: one attempt at a time", async () => {
+  const { clock, links, lines, welcome, snapshot, end } = make();
+  links.start();
+  end();
+  welcome();
+  snapshot();
   await clock.advance(15_000);
   end(lines[1]);
   assert.equal(lines[2].closed, 1001);
@@ -285,10 +312,11 @@ test("what the server could not do is sent again after a moment", async () => {
 });
 
 test("stopped, it leaves nothing behind", async () => {
-  const { clock, links, lines, welcome, end } = make();
+  const { clock, links, lines, welcome, snapshot, end } = make();
   links.start();
   end();
   welcome();
+  snapshot();
   await clock.advance(15_000);
   links.stop(1000);
   assert.deepEqual([lines[1].closed, lines[2].closed, clock.pending], [1000, 1000, 0]);

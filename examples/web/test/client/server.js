@@ -22,6 +22,10 @@ export class Server {
    * @type {(what: string) => "" | "lost" | "unanswered" | "stuck"}
    */
   faults = () => "";
+  /** Milliseconds that each part of a feed's first snapshot is on its way. @type {() => number} */ slowness = () => 0;
+  /** Milliseconds that each frame of a feed is on its way. @type {() => number} */ lag = () => 0;
+  /** Milliseconds until a feed is open. @type {() => number} */ latency = () => 0;
+  /** The ids of all commands that were sent here, whatever became of them. */ sent = new Set();
   /** Decides a command before the server does. @type {(command: any) => any} */ refuse = () => undefined;
 
   /** @param {Clock} clock */
@@ -54,6 +58,17 @@ export class Server {
   down() {
     this.up = false;
     this.drop();
+  }
+
+  /**
+   * Hold a participation lost, whatever connections there are.
+   * @param {string} nickname
+   */
+  lose(nickname) {
+    const scope = [...this.tokens.values()].find((one) => one.nickname === nickname);
+    if (!scope) return;
+    scope.nickname = "";
+    this.append({ type: "left", nickname, reason: "disconnected" });
   }
 
   beat() {
@@ -117,6 +132,39 @@ export class Server {
   // -- feeds
 
   /**
+   * Begin a feed; where its snapshot takes a while, all that happens meanwhile comes behind it.
+   * @param {any} feed
+   * @param {{welcome: any, frames: any[], fresh: boolean}} beginning
+   */
+  #introduce(feed, { welcome, frames, fresh }) {
+    const { push: say } = feed;
+    const lag = this.lag();
+    /** @param {any} frame */
+    const push = (frame) => {
+      if (lag) this.clock.setTimeout(() => say(frame), lag);
+      else say(frame);
+    };
+    say(welcome);
+    feed.push = push;
+    const ms = fresh ? this.slowness() : 0;
+    const kept = [...frames];
+    const flush = () => {
+      feed.push = push;
+      for (const frame of kept) push(frame);
+    };
+    if (!ms) return flush();
+    let parts = kept.length;
+    feed.push = (/** @type {any} */ frame) => kept.push(frame);
+    const next = () => {
+      if (!this.feeds.has(feed)) return;
+      if (--parts <= 0) return flush();
+      push(kept.shift());
+      this.clock.setTimeout(next, ms);
+    };
+    this.clock.setTimeout(next, ms);
+  }
+
+  /**
    * How a feed begins after `after`.
    * @param {string} after
    * @param {string} feed
@@ -168,7 +216,11 @@ export class Server {
     const tokens = (headers.get("cloudchat-token") ?? "").split(",").filter(Boolean);
     const body = init.body ? JSON.parse(String(init.body)) : undefined;
     const what = `${init.method ?? "GET"} ${path}`;
+    for (const { id } of [body ?? []].flat()) this.sent.add(id);
     const fault = this.faults(what);
+    const ms = path === "sse" ? this.latency() : 0;
+    if (ms) await new Promise((resolve) => void this.clock.setTimeout(() => resolve(undefined), ms));
+    if (init.signal?.aborted || tab.dead) throw new DOMException("aborted", "AbortError");
     if (!this.up || fault === "lost") throw new TypeError("fetch failed");
     this.requests.push({ what, tab, tokens, url, body });
     if (fault === "stuck") return await new Promise(() => {});
@@ -201,7 +253,7 @@ export class Server {
    */
   #stream(tab, after, tokens, signal) {
     const name = `feed${++this.#names}`;
-    const { welcome, frames } = this.begin(after, name);
+    const beginning = this.begin(after, name);
     const encoder = new TextEncoder();
     const server = this;
     const body = new ReadableStream({
@@ -226,7 +278,7 @@ export class Server {
           if (feed.open) controller.error(new DOMException("aborted", "AbortError"));
           feed.open = false;
         });
-        for (const frame of [welcome, ...frames]) push(frame);
+        server.#introduce(feed, beginning);
       },
     });
     return new Response(body, { headers: { "content-type": "text/event-stream" } });
@@ -287,7 +339,10 @@ export class Server {
         const refused = !server.up || fault === "lost" || !server.offered.has("ws");
         server.requests.push({ what: "GET ws", tab, tokens: [], url: new URL(url), body: undefined });
         if (fault === "stuck") return;
-        queueMicrotask(() => tab.run(() => (refused ? this.#shut(1006) : this.#open(new URL(url)))));
+        const answer = () => tab.run(() => (refused ? this.#shut(1006) : this.#open(new URL(url))));
+        const ms = server.latency();
+        if (ms) server.clock.setTimeout(answer, ms);
+        else queueMicrotask(answer);
       }
 
       /** @param {URL} url */
@@ -295,7 +350,7 @@ export class Server {
         if (this.readyState) return;
         this.readyState = 1;
         this.onopen?.();
-        const { welcome, frames } = server.begin(url.searchParams.get("after") ?? "", `ws${Math.random()}`);
+        const beginning = server.begin(url.searchParams.get("after") ?? "", `ws${Math.random()}`);
         this.#feed = {
           tab, name: "", scopes: new Set(),
           push: (/** @type {any} */ frame) => this.#push(frame),
@@ -305,7 +360,7 @@ export class Server {
           },
         };
         server.feeds.add(this.#feed);
-        for (const frame of [welcome, ...frames]) this.#push(frame);
+        server.#introduce(this.#feed, beginning);
       }
 
       /** @param {any} frame */
@@ -323,6 +378,7 @@ export class Server {
 
       /** @param {string} text */
       send(text) {
+        server.sent.add(JSON.parse(text).id);
         if (!this.#feed || !server.feeds.has(this.#feed)) return;
         const fault = server.faults("ws frame");
         if (fault === "stuck") return;

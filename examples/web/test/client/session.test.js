@@ -318,3 +318,90 @@ test("who was given up without noticing joins again and says it then, once", () 
   session.receive(ack("a", { cursor: "e1-7" }));
   assert.deepEqual(session.entries.map(({ command }) => command.id), ["b"]);
 });
+
+/** @param {import("../../app/cloudchat/session.js").Outcome[]} outcomes */
+const told = (outcomes) =>
+  outcomes.map((one) => [one.type, one.type === "entered" ? one.join.nickname : one.command.id, one.type === "answered" && one.reply.type === "error" ? one.reply.code : ""]);
+
+test("what waits behind a leave is refused at once; what was sent beside it has its own answer", () => {
+  const session = make();
+  joined(session);
+  session.submit(say("a"));
+  session.submit({ type: "leave", id: "l" });
+  session.transmit();
+  session.submit(say("b"));
+  assert.deepEqual(told(session.receive(ack("l", { cursor: "e1-6" }))), [["answered", "l", ""], ["answered", "b", "not_joined"]]);
+  assert.deepEqual(told(session.receive(no("a", "not_joined"))), [["answered", "a", "not_joined"]]);
+  assert.deepEqual(session.entries, []);
+});
+
+test("what waits for a nickname that is refused is refused with it; what may have happened waits for another", () => {
+  const session = make();
+  joined(session);
+  session.submit(say("a"));
+  session.transmit();
+  session.closed();
+  session.submit(say("b"));
+  session.opened();
+  const [join] = session.transmit();
+  assert.deepEqual(told(session.receive(no(join.id, "nickname_taken"))), [["entered", "Ann", ""], ["answered", "b", "not_joined"]]);
+  session.join("Eve");
+  const [again] = session.transmit();
+  session.receive(ack(again.id, { nickname: "Eve", resumed: true, cursor: "e1-7" }));
+  assert.deepEqual(sent(session), ["a"]);
+});
+
+test("what may have happened is uncertain where the next connection begins without a join", () => {
+  const welcome = /** @type {any} */ ({ type: "welcome", heartbeat: 15, limits: {} });
+  const session = make();
+  joined(session);
+  session.submit({ type: "leave", id: "l" });
+  session.submit(say("a"));
+  session.transmit();
+  session.receive(ack("l", { cursor: "e1-6" }));
+  assert.deepEqual(session.receive(welcome), [], "its answer is still to come");
+  session.closed();
+  session.opened();
+  assert.deepEqual(told(session.receive(welcome)), [["uncertain", "a", ""]]);
+  assert.deepEqual(session.entries, []);
+});
+
+test("what could not be done for the moment is not tried again by who has left", () => {
+  const session = make();
+  joined(session);
+  session.submit({ type: "leave", id: "l" });
+  session.submit(say("a"));
+  session.transmit();
+  session.receive(ack("l", { cursor: "e1-6" }));
+  assert.deepEqual(told(session.receive(no("a", "unavailable"))), [["uncertain", "a", ""]]);
+  assert.deepEqual([session.entries, session.postponed], [[], false]);
+});
+
+test("a leave under another id that was not sent is not uncertain where the server forgets", () => {
+  const session = make();
+  joined(session);
+  session.submit({ type: "leave", id: "l" });
+  session.transmit();
+  joined(session, true);
+  session.transmit();
+  session.receive(ack("l"));
+  session.closed();
+  const outcomes = joined(session, false);
+  assert.deepEqual(told(outcomes), [["entered", "Ann", ""]]);
+  assert.deepEqual(session.transmit().map(({ type }) => type), ["leave"]);
+});
+
+test("too fast is an answer to what is said first, and none to what may have happened before", () => {
+  const session = make();
+  joined(session);
+  session.submit(say("a"));
+  session.transmit();
+  session.closed();
+  joined(session, true);
+  session.submit(say("b"));
+  assert.deepEqual(sent(session), ["a", "b"]);
+  assert.deepEqual(told(session.receive(no("b", "rate_limited"))), [["answered", "b", "rate_limited"]]);
+  assert.deepEqual(session.receive(no("a", "rate_limited")), []);
+  session.retry();
+  assert.deepEqual(sent(session), ["a"]);
+});
