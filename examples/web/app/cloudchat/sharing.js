@@ -9,22 +9,19 @@
 // Each tab posts its own commands. Its `join` names the leader's feed; the leader also notes the tokens that have joined,
 // for polls and for feeds that it opens later. Each feed that begins is a `welcome` for all, and all join again on it.
 //
-// A leader may be stuck: who hears nothing from it ends (`links.js`), asks once more, and then steals the lock. A tab may
-// go without a word, and what it says may be lost: each holds a lock of its own, for which the leader waits; who has it
-// then takes that tab's token off the feed, which would keep it in the chat for as long as the leader lives.
+// A leader may be stuck: who hears nothing from it ends (`links.js`), asks once more, and then steals the lock.
 
-/** @import {Cursor, End, Feed, FeedSource, Frame, Handlers, OpenFeed, Platform, Welcome} from "./types.js" */
+/** @import {Cursor, End, Feed, Frame, Handlers, OpenFeed, Platform, Welcome} from "./types.js" */
 import { CatchingUp } from "./catching_up.js";
 import { hasReached, movesTo } from "./cursors.js";
 import { randomName } from "./identity.js";
+import { Leading } from "./leading.js";
 import { Watch } from "./watch.js";
 
 /** Milliseconds for a leader to say that it is there, and once more. */
 export const PATIENCE = 2000;
 /** For the next leader to open its feed, before a leader that goes lets go of its own. */
 const HANDOVER = 2000;
-/** Tokens in a header, at most: the newest. */
-const TOKENS = 100;
 const LOST = 1006;
 
 /**
@@ -87,13 +84,8 @@ class SharedFeed {
   #feed = "";
   /** @type {CatchingUp | undefined} */ #catching;
 
-  #leading = false;
+  /** @type {Leading | undefined} */ #leading;
   #abdicate = () => {};
-  /** @type {FeedSource | undefined} */ #source;
-  /** @type {Welcome | undefined} Of our own feed. */ #welcome;
-  /** How far what was broadcast goes. */ #at = "";
-  /** @type {Frame[]} To be broadcast when this turn is over. */ #batch = [];
-  /** @type {Map<string, AbortController>} */ #guards = new Map();
 
   /**
    * @param {Hub} hub
@@ -127,7 +119,7 @@ class SharedFeed {
   /** Our token has joined. */
   joined() {
     this.#roster.set(this.#me, this.#token);
-    if (this.#leading) this.#source?.present(this.#tokens());
+    if (this.#leading) this.#leading.present();
     else this.#hello(this.#token);
   }
 
@@ -184,111 +176,25 @@ class SharedFeed {
   /** @returns {Promise<unknown> | undefined} Until we lead no more. */
   #lead() {
     if (this.#leading) return undefined;
-    this.#leading = true;
     this.#leader = this.#feed = "";
     this.#queue.abort();
     this.#watch.stop();
     this.#catching?.stop();
-    this.#say({ kind: "opening", leader: this.#me });
-    for (const tab of this.#roster.keys()) this.#guard(tab);
-    this.#open();
+    const tab = {
+      name: this.#me,
+      introduced: this.#introduced ? this.#token : "",
+      cursor: () => this.#cursor,
+      say: (/** @type {Message} */ message) => this.#say(message),
+      hand: (/** @type {Frame} */ frame) => {
+        if (frame.type === "welcome") this.shared = false;
+        this.#hand(frame);
+      },
+      end: (/** @type {End} */ end) => this.#end(end),
+      lock: this.#lock.bind(this),
+    };
+    this.#leading = new Leading(this.#hub, tab, this.#roster);
     return new Promise((resolve) => {
       this.#abdicate = () => resolve(undefined);
-    });
-  }
-
-  // -- as the leader
-
-  #tokens() {
-    return [...new Set(this.#roster.values())].slice(-TOKENS);
-  }
-
-  /** Open a feed; it takes the place of the one that there is when it is welcome. */
-  #open() {
-    const tokens = this.#tokens();
-    if (this.#introduced && !tokens.includes(this.#token)) tokens.push(this.#token);
-    /** @type {FeedSource} */
-    const source = this.#hub.openFeed(this.#cursor, tokens, {
-      frame: (frame) => {
-        if (this.#over) return;
-        if (frame.type === "welcome" && source !== this.#source) {
-          this.#source?.close();
-          this.#source = source;
-          this.#opening = undefined;
-        }
-        if (source === this.#source || !this.#source) this.#lay(frame);
-      },
-      end: (end) => {
-        if (source === this.#source || !this.#source) this.#end(end);
-        else if (source === this.#opening) this.#opening = undefined;
-      },
-      forgotten: () => this.#roster.clear(),
-    });
-    this.#opening?.close();
-    this.#opening = source;
-  }
-  /** @type {FeedSource | undefined} On its way. */ #opening;
-
-  /**
-   * Lay a frame before all.
-   * @param {Frame} frame
-   */
-  #lay(frame) {
-    if (frame.type === "welcome") {
-      this.#flush();
-      this.shared = false;
-      this.#welcome = frame;
-      this.#feed = randomName(this.#hub.platform, 9);
-      this.#at = frame.cursor;
-      this.#announce(frame);
-    } else if (frame.type === "snapshot") {
-      this.#flush();
-      if (!frame.more && frame.cursor !== this.#at) {
-        this.#at = frame.cursor;
-        this.#broadcast([], true);
-      }
-    } else if (frame.type !== "gap") {
-      if (!this.#batch.length) queueMicrotask(() => this.#flush());
-      this.#batch.push(frame);
-    }
-    this.#hand(frame);
-  }
-
-  #flush() {
-    const frames = this.#batch;
-    this.#batch = [];
-    if (frames.length) this.#broadcast(frames, false);
-  }
-
-  /**
-   * @param {Frame[]} frames
-   * @param {boolean} anew
-   */
-  #broadcast(frames, anew) {
-    const from = this.#at;
-    for (const frame of frames) this.#at = movesTo(frame) ?? this.#at;
-    this.#say({ kind: "frames", leader: this.#me, feed: this.#feed, from, frames, to: this.#at, anew });
-  }
-
-  /** @param {Welcome} welcome */
-  #announce(welcome) {
-    const roster = [...this.#roster];
-    this.#say({ kind: "feed", leader: this.#me, feed: this.#feed, welcome, at: this.#at, roster });
-  }
-
-  /**
-   * Wait for the lock of a tab that has joined: who gets it knows that the tab is gone.
-   * @param {string} tab
-   */
-  #guard(tab) {
-    if (tab === this.#me || this.#guards.has(tab)) return;
-    const guard = new AbortController();
-    this.#guards.set(tab, guard);
-    void this.#lock(`${this.#hub.key} tab ${tab}`, { signal: guard.signal }, () => {
-      this.#roster.delete(tab);
-      this.#guards.delete(tab);
-      if (!this.#source?.present(this.#tokens())) this.#open();
-      return undefined;
     });
   }
 
@@ -309,7 +215,7 @@ class SharedFeed {
     switch (message.kind) {
       case "hello":
         if (message.token) this.#roster.set(message.tab, message.token);
-        if (this.#leading) this.#meet(message);
+        this.#leading?.meet(message);
         break;
       case "bye":
         // Who leads hears of it by the tab's lock, and takes it off the feed.
@@ -331,19 +237,6 @@ class SharedFeed {
         // Where it went of its own accord, the next in the queue leads.
         if (message.end) this.#end(message.end);
         else this.#leader = this.#feed = "";
-    }
-  }
-
-  /** @param {Hello} hello */
-  #meet({ tab, token }) {
-    if (token) {
-      this.#guard(tab);
-      this.#source?.present(this.#tokens());
-    } else if (this.#welcome) {
-      // Whoever comes later cannot tell our clock from the server's by it.
-      this.#announce({ ...this.#welcome, at: "" });
-    } else {
-      this.#say({ kind: "opening", leader: this.#me });
     }
   }
 
@@ -386,27 +279,22 @@ class SharedFeed {
 
   /** @param {End | null} end Null: of our own accord. */
   #leave(end) {
-    if (this.#leading) {
-      this.#flush();
-      this.#say({ kind: "over", leader: this.#me, end });
-    }
+    const { platform } = this.#hub;
+    this.#leading?.retire(end);
     this.#say({ kind: "bye", tab: this.#me });
     this.#over = true;
     this.#watch.stop();
     this.#catching?.stop();
-    for (const guard of this.#guards.values()) guard.abort();
-    const { platform } = this.#hub;
     const shut = () => {
       platform.clearTimeout(timer);
-      this.#opening?.close();
-      this.#source?.close();
+      this.#leading?.close();
       this.#channel.close();
     };
     // The others are to be present all the time.
     const timer = platform.setTimeout(shut, HANDOVER);
     this.#channel.onmessage = ({ data }) => data.kind === "feed" && shut();
     this.#roster.delete(this.#me);
-    if (end || !this.#roster.size || !this.#source || !this.#leading) shut();
+    if (end || !this.#roster.size || !this.#leading?.serves) shut();
     this.#queue.abort();
     this.#abdicate();
     this.#letGo();

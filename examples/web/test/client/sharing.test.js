@@ -305,3 +305,26 @@ test("where locks are forbidden, each tab has a feed of its own", async () => {
   await browser.clock.until(() => tabs.every((tab) => tab.status?.state === "open"));
   assert.equal(feeds(browser.server), 2);
 });
+
+test("a leader that has no snapshot yet opens no other feed: two would hide what happened between them", async () => {
+  const browser = new Browser();
+  const { clock, server } = browser;
+  const feeds = () => server.requests.filter(({ what }) => what === "GET sse").map(({ url }) => url.searchParams.get("after"));
+  server.slowness = () => 5000;
+  const [ann, bob] = ["Ann", "Bob"].map((name) => {
+    const tab = browser.tab({ transport: "sse" });
+    tab.client.start();
+    void tab.client.join(name);
+    return tab;
+  });
+  await clock.until(() => ann.client.joined && bob.client.joined);
+  bob.crash();
+  await clock.advance(1000);
+  assert.deepEqual([ann.client.cursor, feeds()], ["", [null]]);
+  server.append({ type: "message", nickname: "x", text: "a" });
+  await clock.until(() => ann.client.cursor !== "");
+  await clock.advance(1000);
+  assert.equal(feeds().length, 2);
+  assert.match(String(feeds()[1]), /^e1-/);
+  assert.deepEqual([ann.texts, ann.all("snapshot").length], [["a"], 2], "the two parts of the one");
+});
