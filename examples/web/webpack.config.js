@@ -23,7 +23,7 @@ function settle(html) {
     html
       .replace(unsettled, () => unsettled.replace('""', `"${server?.href ?? ""}"`))
       // The bundle is one file: there is nothing to load ahead.
-      .replaceAll(/\s*<link rel="modulepreload"[^>]*>/g, "")
+      .replaceAll(/\s*<link rel="modulepreload"[^>]*>|\s*<script type="module" src=".\/language.js"><\/script>/g, "")
   );
 }
 
@@ -58,6 +58,7 @@ export default {
   module: {
     parser: {
       html: { template: settle },
+      javascript: { dynamicImportMode: "eager" },
       // An image stays a file of its own, which the policy above and the cache know how to take.
       asset: { dataUrlCondition: { maxSize: 0 } },
     },

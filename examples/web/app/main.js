@@ -1,10 +1,9 @@
 // Where the page begins: one protocol client, one store, and the widgets that show the store.
 
 import { browserPlatform, Client, sessionMemory } from "./cloudchat/cloudchat.js";
-import { closest, speak } from "./i18n/i18n.js";
+import { spoken } from "./language.js";
 import { Store } from "./store/store.js";
 import { callForAttention } from "./widgets/attention.js";
-import { remembered } from "./widgets/preferences.js";
 import { Widget } from "./widgets/widget.js";
 import "./widgets/composer.js";
 import "./widgets/connection.js";
@@ -52,7 +51,7 @@ function tabStorage() {
   }
 }
 
-speak(closest(parameters.get("lang") || remembered("language"), navigator.languages));
+await spoken;
 
 const server = serverAddress();
 const saved = `cloudchat state ${server.href}`;

@@ -36,6 +36,7 @@ const PARTING = 2000;
 export const FIRST_CLIMB = 15_000;
 const LONGEST_CLIMB = 300_000;
 
+const UNANSWERED = new Set(["unreachable", "barred"]);
 const LOST = 1006;
 const GOING_AWAY = 1001;
 
@@ -56,6 +57,7 @@ export class Links {
   #take;
   #tell;
   #served;
+  #isBarred;
   /** @type {Link | undefined} */ #link;
   /** @type {Link | undefined} On its way to be the link. */ #next;
   /** @type {Set<Link>} Kept until the link has joined. */ #old = new Set();
@@ -78,8 +80,10 @@ export class Links {
    * @param {(frame: Frame) => void} options.take Gets every frame.
    * @param {(status: Status) => void} options.tell
    * @param {(level: number) => void} options.served A transport works.
+   * @param {() => Promise<boolean>} options.isBarred Whether who cannot be reached is there all the same.
    */
-  constructor({ session, transports, platform, level, take, tell, served }) {
+  constructor({ session, transports, platform, level, take, tell, served, isBarred }) {
+    this.#isBarred = isBarred;
     this.#session = session;
     this.#transports = transports;
     this.#platform = platform;
@@ -183,7 +187,14 @@ export class Links {
     // Who asks for no wait at all does not mean a loop.
     const wait = asked >= FIRST_WAIT ? asked : (ceiling * (1 + this.#platform.random())) / 2;
     this.#after("wait", wait, () => this.#connect());
-    this.#say({ state: "waiting", why, detail, closeCode: code, retryAt: this.#platform.now() + wait });
+    const known = why === "unreachable" && this.#status.why === "barred" ? "barred" : why;
+    this.#say({ state: "waiting", why: known, detail, closeCode: code, retryAt: this.#platform.now() + wait });
+    if (why === "unreachable") void this.#explain();
+  }
+
+  async #explain() {
+    const why = (await this.#isBarred()) ? "barred" : "unreachable";
+    if (this.#running && UNANSWERED.has(this.#status.why)) this.#say({ why });
   }
 
   #climbLater() {

@@ -23,6 +23,7 @@ export function browserPlatform() {
     BroadcastChannel: here.BroadcastChannel,
     events: typeof here.addEventListener === "function" ? here : undefined,
     document: here.document,
+    origin: here.location?.origin ?? "",
     online: () => here.navigator?.onLine !== false,
   };
 }

@@ -11,7 +11,7 @@
 //
 // A leader may be stuck: who hears nothing from it ends (`links.js`), asks once more, and then steals the lock.
 
-/** @import {Cursor, End, Feed, Frame, Handlers, OpenFeed, Platform, Welcome} from "./types.js" */
+/** @import {Cursor, End, Frame, Handlers, OpenFeed, Platform, Welcome} from "./types.js" */
 import { CatchingUp } from "./catching_up.js";
 import { hasReached, movesTo } from "./cursors.js";
 import { randomName } from "./identity.js";
@@ -38,23 +38,6 @@ const LOST = 1006;
  */
 
 /**
- * @param {string} name Of the transport.
- * @param {OpenFeed} openFeed
- * @param {{base: URL, topics: string[], platform: Platform}} way
- * @returns {(after: Cursor, token: string, introduced: boolean, handlers: Handlers) => Feed}
- */
-export function share(name, openFeed, { base, topics, platform }) {
-  const key = `cloudchat ${base.href} ${name} ${topics}`;
-  const { locks, BroadcastChannel } = platform;
-  const hub = { key, openFeed, base, topics, platform, possible: Boolean(locks && BroadcastChannel) };
-  return (after, token, introduced, handlers) => {
-    if (hub.possible) return new SharedFeed(hub, after, token, introduced, handlers);
-    const source = openFeed(after, introduced ? [token] : [], handlers);
-    return { shared: false, joined: () => void source.present([token]), close: () => source.close() };
-  };
-}
-
-/**
  * @typedef {object} Hub What the feeds of one transport have in common.
  * @property {string} key
  * @property {OpenFeed} openFeed
@@ -64,7 +47,7 @@ export function share(name, openFeed, { base, topics, platform }) {
  * @property {boolean} possible Whether feeds can be shared here.
  */
 
-class SharedFeed {
+export class SharedFeed {
   shared = false;
   #hub;
   #handlers;

@@ -4,7 +4,7 @@
 /** @import {Session} from "./session.js" */
 import { pollFeed } from "./poll.js";
 import { httpTransport } from "./posting.js";
-import { share } from "./sharing.js";
+import { share } from "./share.js";
 import { eventStreamFeed } from "./sse.js";
 import { webSocketTransport } from "./ws.js";
 

@@ -148,7 +148,8 @@
  * @property {TransportName} transport The one in use, or tried, or used last.
  * @property {boolean} shared Whether another tab holds the connection.
  * @property {number} [retryAt] While waiting: when it is tried again (ms since the epoch).
- * @property {"" | "lost" | "silent" | "restart" | "unreachable" | "refused" | "ended"} why
+ * @property {"" | "lost" | "silent" | "restart" | "unreachable" | "barred" | "refused" | "ended"} why
+ *   `barred`: something answers, but not to this page's site.
  * @property {string} detail English, for people; may be "".
  * @property {number} [closeCode]
  */
@@ -234,6 +235,7 @@
  * @property {typeof BroadcastChannel | undefined} BroadcastChannel
  * @property {EventTarget | undefined} events Says `online`, `offline`, `pageshow`, `pagehide`.
  * @property {(EventTarget & {visibilityState: string}) | undefined} document Says `visibilitychange`.
+ * @property {string} origin The site of the page; "" where there is none.
  * @property {() => boolean} online
  */
 

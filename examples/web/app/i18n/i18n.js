@@ -3,16 +3,13 @@
 // Theory of operation. Elements say which text they show: `data-t` names the key of their text, `data-t-aria-label`,
 // `data-t-placeholder` and `data-t-title` those of attributes. What a text needs to be filled in is kept beside the
 // element. So to switch the language is to write all of them again, wherever they are, and no widget has to know of it.
+// Of the languages only the one that is spoken is loaded; until it is, there are no words, and none of another language.
 
-import en from "./en.js";
-import ru from "./ru.js";
-
-/** @typedef {keyof typeof en} Key */
 /** @typedef {Record<string, string | number | (() => string)>} Params what fills a text; functions, each time anew */
 /** @typedef {"aria-label" | "placeholder" | "title"} Attribute */
 
-/** @type {Record<string, Partial<Record<string, string>>>} */
-const TEXTS = { en, ru };
+/** @type {Record<string, () => Promise<{default: Partial<Record<string, string>>}>>} */
+const LANGUAGES = { en: () => import("./en.js"), ru: () => import("./ru.js") };
 const ATTRIBUTES = /** @type {const} */ (["aria-label", "placeholder", "title"]);
 const MARKED = ["[data-t]", "[data-t-day]", ...ATTRIBUTES.map((name) => `[data-t-${name}]`)].join();
 
@@ -20,6 +17,10 @@ const MARKED = ["[data-t]", "[data-t-day]", ...ATTRIBUTES.map((name) => `[data-t
 const filled = new WeakMap();
 
 let language = "en";
+/** What is to be spoken, though its texts may be on their way. */
+let wanted = "";
+/** @type {Partial<Record<string, string>>} */
+let texts = {};
 let plurals = new Intl.PluralRules(language);
 let moments = momentFormat();
 let days = dayFormat();
@@ -27,21 +28,26 @@ let days = dayFormat();
 export const currentLanguage = () => language;
 
 /**
- * @param {string} wanted "" where the reader has not said
+ * @param {string} chosen "" where the reader has not said
  * @param {readonly string[]} understood by the reader, the best first
  * @returns {string} the language to speak
  */
-export function closest(wanted, understood) {
-  const spoken = [wanted, ...understood].map((one) => one.slice(0, 2).toLowerCase());
-  return spoken.find((one) => one in TEXTS) ?? "en";
+export function closest(chosen, understood) {
+  const spoken = [chosen, ...understood].map((one) => one.slice(0, 2).toLowerCase());
+  return spoken.find((one) => Object.hasOwn(LANGUAGES, one)) ?? "en";
 }
 
 /**
- * Speak `wanted` from now on, everywhere.
- * @param {string} wanted
+ * Speak `next` everywhere, from when its texts are there.
+ * @param {string} next
+ * @returns {Promise<void>} rejects where they cannot be had; then all stays as it is
  */
-export function speak(wanted) {
-  language = wanted;
+export async function speak(next) {
+  wanted = next;
+  const loaded = await LANGUAGES[next]();
+  if (wanted !== next) return;
+  language = next;
+  texts = loaded.default;
   plurals = new Intl.PluralRules(language);
   moments = momentFormat();
   days = dayFormat();
@@ -59,7 +65,7 @@ export function speak(wanted) {
  */
 export function t(key, params = {}) {
   const form = "count" in params ? `${key}.${plurals.select(Number(params.count))}` : key;
-  const text = TEXTS[language]?.[form] ?? TEXTS[language]?.[`${key}.other`] ?? en[/** @type {Key} */ (form)] ?? "";
+  const text = texts[form] ?? texts[`${key}.other`] ?? "";
   return text.replace(/\{(\w+)\}/g, (_, name) => {
     const value = params[name] ?? "";
     return String(typeof value === "function" ? value() : value);
@@ -67,7 +73,7 @@ export function t(key, params = {}) {
 }
 
 /** @param {string} key whether there is a text of that name */
-export const knows = (key) => key in en;
+export const knows = (key) => Object.hasOwn(texts, key);
 
 /**
  * Let `element` show a text, now and in any language to come.

@@ -7,6 +7,16 @@ import { keyed } from "./keyed.js";
 
 /** @import {Instance, InstanceEvent, Operation, ReceivedEvent} from "../cloudchat/types.js" */
 
+/** What can be done with an instance in each state. */
+const ACTIONS = { running: ["stop", "remove"], stopped: ["start", "remove"] };
+
+/**
+ * @param {string} state
+ * @returns {readonly string[] | undefined} Undefined for a state that this page does not know: a newer server's.
+ */
+export const actionsOf = (state) =>
+  Object.hasOwn(ACTIONS, state) ? ACTIONS[/** @type {keyof typeof ACTIONS} */ (state)] : undefined;
+
 export class Instances {
   /** In the order of their creation. @type {Map<string, Instance>} */
   listed = new Map();

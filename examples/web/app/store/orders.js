@@ -12,6 +12,7 @@ export class Orders {
   /** Why the last one was refused. @type {Map<string, Trouble>} */
   troubles = new Map();
   #touch;
+  /** @type {Map<string, string>} */ #lists = new Map();
 
   /** @param {(list: string, key?: string) => void} touch told of every change */
   constructor(touch) {
@@ -27,6 +28,7 @@ export class Orders {
    */
   async give(client, list, key, wish) {
     this.asked.set(key, wish.type);
+    this.#lists.set(key, list);
     this.troubles.delete(key);
     this.#touch(list, key);
     try {
@@ -38,7 +40,13 @@ export class Orders {
       return trouble;
     } finally {
       this.asked.delete(key);
+      this.#lists.delete(key);
       this.#touch(list, key);
     }
+  }
+
+  /** The connection came or went: what is asked waits, or does no longer. */
+  look() {
+    for (const [key, list] of this.#lists) this.#touch(list, key);
   }
 }

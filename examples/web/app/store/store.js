@@ -113,6 +113,7 @@ export class Store {
       operation: operations.get(id),
       failure: failures.get(id),
       asked: this.#orders.asked.get(id),
+      waiting: this.#orders.asked.has(id) && this.status.state !== "open",
       trouble: this.#orders.troubles.get(id),
     };
   }
@@ -164,6 +165,7 @@ export class Store {
         this.#orders.troubles.delete(item.instance.id);
         break;
       case "status":
+        if ((item.state === "open") !== (this.status.state === "open")) this.#orders.look();
         this.status = item;
         this.#watchers.touch("status");
         break;

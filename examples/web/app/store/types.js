@@ -38,12 +38,13 @@
 
 /**
  * All there is to say of one instance. `instance` has no state while it is being created; `asked` is
- * our own command on its way, `trouble` why our last one was refused, `failure` the last operation, where it failed.
+ * our own command on its way, `waiting` whether that is for the connection to come back, `trouble` why our last one was refused, `failure` the last operation, where it failed.
  * @typedef {object} Card
  * @property {string} id
  * @property {Instance} [instance]
  * @property {Operation} [operation]
  * @property {string} [asked]
+ * @property {boolean} [waiting]
  * @property {Trouble} [trouble]
  * @property {InstanceEvent} [failure]
  */

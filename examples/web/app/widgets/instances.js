@@ -3,6 +3,7 @@
 
 import { writeTrouble } from "../i18n/explain.js";
 import { timeOfDay, write } from "../i18n/i18n.js";
+import { actionsOf } from "../store/instances.js";
 import { NEW } from "../store/store.js";
 import { confirmed } from "./confirm.js";
 import { fillAuthor, fillWhat } from "./entries.js";
@@ -11,9 +12,6 @@ import { copy, meant, part, Widget } from "./widget.js";
 
 /** @import {Operation} from "../cloudchat/types.js" */
 /** @import {Card, Changes} from "../store/types.js" */
-
-/** What can be done with an instance in each state. */
-const ACTIONS = /** @type {const} */ ({ running: ["stop", "remove"], stopped: ["start", "remove"] });
 
 export class Instances extends Widget {
   static lists = ["instances"];
@@ -67,9 +65,10 @@ export class Instances extends Widget {
   }
 
   #showForm() {
-    const { asked, trouble } = this.store.card(NEW);
+    const { asked, waiting, trouble } = this.store.card(NEW);
     const button = this.find("form button");
     button.ariaDisabled = String(!!asked);
+    this.find("form .waiting").hidden = !waiting;
     const error = this.find("form .error");
     error.hidden = !trouble;
     if (trouble) writeTrouble(error, trouble);
@@ -106,7 +105,7 @@ export class Instances extends Widget {
 }
 
 /** @param {HTMLElement} element @param {Card} card */
-function fillCard(element, { id, instance, operation, asked, trouble, failure }) {
+function fillCard(element, { id, instance, operation, asked, waiting, trouble, failure }) {
   const state = instance?.state ?? (operation ? "creating" : "none");
   const name = instance?.name ?? failure?.instance.name ?? "";
   const busy = !!operation || !!asked;
@@ -115,8 +114,12 @@ function fillCard(element, { id, instance, operation, asked, trouble, failure })
   element.ariaBusy = String(busy);
   part(element, ".name").textContent = name;
   part(element, ".id").textContent = id;
-  write(part(element, ".word"), `instance.${state}`);
-  fillActions(part(element, ".actions"), instance?.state ? ACTIONS[instance.state] : [], name || id, busy);
+  const actions = instance?.state ? actionsOf(instance.state) : [];
+  const word = part(element, ".word");
+  write(word, actions ? `instance.${state}` : "");
+  if (!actions) word.textContent = state;
+  fillActions(part(element, ".actions"), actions ?? [], name || id, busy);
+  part(element, ".waiting").hidden = !waiting;
   const doing = part(element, ".operation");
   doing.hidden = !operation;
   if (operation) {

@@ -23,6 +23,10 @@ export class Menu extends Widget {
       const opener = meant(target, "[popovertarget]");
       if (opener) this.#moveTo(opener.getBoundingClientRect());
     });
+    this.#showLanguage();
+  }
+
+  #showLanguage() {
     for (const field of this.querySelectorAll("[name=language]"))
       if (field instanceof HTMLInputElement) field.checked = field.value === currentLanguage();
   }
@@ -65,8 +69,10 @@ export class Menu extends Widget {
   async #changed(target) {
     if (!(target instanceof HTMLInputElement)) return;
     if (target.name === "language") {
-      speak(target.value);
-      remember("language", target.value);
+      // Its texts may not be had just now: then it stays as it is.
+      await speak(target.value).catch(() => {});
+      this.#showLanguage();
+      remember("language", currentLanguage());
     } else {
       await allowNotifications(target.checked);
       this.#showNotify();

@@ -2,8 +2,12 @@
 // A tab can be loaded anew, duplicated, crash (its locks are free at once), or hang (they are not).
 
 import { Client, volatileMemory } from "../../app/cloudchat/cloudchat.js";
+import { load } from "../../app/cloudchat/share.js";
 import { Clock, generator } from "./clock.js";
 import { Server } from "./server.js";
+
+// No file is waited for while the clock stands.
+await load();
 
 class Locks {
   /** @type {Map<string, {tab: Tab, stolen: (error: Error) => void}>} */ held = new Map();

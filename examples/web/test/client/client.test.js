@@ -395,3 +395,23 @@ test("where there is no room, nothing stale is kept", () => {
   memory.set("a", "2");
   assert.equal(memory.get("a"), null);
 });
+
+test("a server that does not let this page's site in is not said to be away; one that is away is", async () => {
+  for (const [origin, there, why] of /** @type {const} */ ([
+    ["http://pages.test", true, "barred"],
+    ["http://pages.test", false, "unreachable"],
+    ["http://chat.test", true, "unreachable"],
+  ])) {
+    const tab = new Browser().tab();
+    tab.browser.server.offered.clear();
+    Object.assign(tab.platform, { origin });
+    // What a browser makes of an answer that names no site.
+    tab.platform.fetch = async (/** @type {string} */ url, /** @type {RequestInit} */ { mode }) => {
+      if (there && mode === "no-cors" && url === "http://chat.test/healthz") return new Response();
+      throw new TypeError("Failed to fetch");
+    };
+    tab.client.start();
+    await settle();
+    assert.deepEqual([tab.status.state, tab.status.why], ["waiting", why]);
+  }
+});

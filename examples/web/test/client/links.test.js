@@ -18,7 +18,7 @@ function make(names = ["ws", "sse", "poll"], level = 0) {
   const told = [];
   /** @type {any[]} */
   const frames = [];
-  const page = { online: true };
+  const page = { online: true, barred: false };
   let next = 0;
   const session = new Session({ newId: () => `j${++next}`, token: "t".repeat(43) });
   const transports = names.map((name) => ({
@@ -51,6 +51,7 @@ function make(names = ["ws", "sse", "poll"], level = 0) {
     },
     tell: (status) => void told.push(status),
     served: () => {},
+    isBarred: async () => page.barred,
   });
   const welcome = (line = lines[lines.length - 1]) => line.handlers.frame(WELCOME);
   const snapshot = (line = lines[lines.length - 1]) => line.handlers.frame({ type: "snapshot", cursor: "e1-0" });
@@ -321,4 +322,26 @@ test("stopped, it leaves nothing behind", async () => {
   links.stop(1000);
   assert.deepEqual([lines[1].closed, lines[2].closed, clock.pending], [1000, 1000, 0]);
   await settle();
+});
+
+test("who cannot be reached and is there all the same is told apart, and both stay told until it changes", async () => {
+  const { clock, links, end, told, page, welcome } = make(["ws"]);
+  const whys = () => told.filter(({ state }) => state === "waiting").map(({ why }) => why);
+  links.start();
+  page.barred = true;
+  end(undefined, { why: "unreachable" });
+  await settle();
+  assert.deepEqual(whys(), ["unreachable", "barred"]);
+  await clock.advance(FIRST_WAIT);
+  end(undefined, { why: "unreachable" });
+  await settle();
+  assert.deepEqual(whys().slice(2), ["barred"]);
+  page.barred = false;
+  await clock.advance(500);
+  end(undefined, { why: "unreachable" });
+  await settle();
+  assert.deepEqual(whys().slice(3), ["barred", "unreachable"]);
+  await clock.advance(1000);
+  welcome();
+  assert.deepEqual([told.at(-1).state, told.at(-1).why], ["open", ""]);
 });

@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { EndedError } from "../../app/cloudchat/cloudchat.js";
+import en from "../../app/i18n/en.js";
+import ru from "../../app/i18n/ru.js";
+import { actionsOf } from "../../app/store/instances.js";
 import { Store } from "../../app/store/store.js";
 import { FakeClient, inChat, message, moment, randomFrom, Storage, World } from "./world.js";
 
@@ -276,3 +279,34 @@ for (const [what, text] of Object.entries({
     assert.equal(store.cursor, "");
     assert.equal(store.messages.size, 0);
   });
+
+test("what is asked while the connection is away is said to wait, and what is asked over an open one is not", async () => {
+  const { store, client, turn } = inChat();
+  const status = (/** @type {"open" | "waiting"} */ state) => client.say({ ...store.status, state });
+  client.say({ ...empty(), cursor: "e-1", instances: [{ id: "i", state: "stopped" }, { id: "j", state: "stopped" }] });
+  status("open");
+  const asking = store.operate("start", "i");
+  assert.equal(store.card("i").waiting, false);
+  /** @type {unknown[]} */
+  const told = [];
+  store.watch(["instances"], (changes) => void told.push(changes.get("instances")));
+  turn();
+  told.length = 0;
+  status("waiting");
+  turn();
+  assert.deepEqual([told, store.card("i").waiting, store.card("j").waiting], [[new Set(["i"])], true, false]);
+  status("open");
+  assert.equal(store.card("i").waiting, false);
+  client.answer(client.sent[0], { type: "error", code: "quota_exceeded", detail: "no room" });
+  await asking;
+});
+
+test("an instance state that this page does not know offers nothing to do", () => {
+  assert.deepEqual(["running", "stopped"].map(actionsOf), [["stop", "remove"], ["start", "remove"]]);
+  assert.deepEqual(["paused", "constructor", ""].map(actionsOf), [undefined, undefined, undefined]);
+});
+
+test("every language has the words of every other, but for plural forms", () => {
+  const plain = (/** @type {object} */ texts) => Object.keys(texts).map((key) => key.replace(/\.(one|few|many|other)$/, "")).sort();
+  assert.deepEqual([...new Set(plain(ru))], [...new Set(plain(en))]);
+});
