@@ -90,5 +90,5 @@ def test_a_server_that_does_not_know_the_site_lets_nobody_in(
         stranger = Person(page)
         stranger.choose("Mallory")
         expect(stranger.html).to_have_attribute("data-connection", "waiting")
-        expect(page.locator("cc-connection .why")).to_contain_text("but not to this site")
+        expect(page.locator("cc-connection .why")).to_contain_text("does not let this site in")
     assert site.comings_and_goings() == []

@@ -19,7 +19,6 @@ import { Links } from "./links.js";
 import { volatileMemory } from "./memory.js";
 import { browserPlatform } from "./platform.js";
 import { sayAway } from "./posting.js";
-import { isBarred } from "./reach.js";
 import { Session } from "./session.js";
 import { choose } from "./transports.js";
 
@@ -87,7 +86,7 @@ export class Client {
       level: Math.max(level, 0),
       take: (frame) => this.#take(frame),
       tell: (status) => this.#heed(status),
-      isBarred: () => isBarred(platform, base),
+      foreign: platform.origin !== "" && platform.origin !== base.origin,
       served: (level) => (keeper.transport = transports[level].name),
     });
   }

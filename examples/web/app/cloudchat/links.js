@@ -36,7 +36,6 @@ const PARTING = 2000;
 export const FIRST_CLIMB = 15_000;
 const LONGEST_CLIMB = 300_000;
 
-const UNANSWERED = new Set(["unreachable", "barred"]);
 const LOST = 1006;
 const GOING_AWAY = 1001;
 
@@ -57,7 +56,7 @@ export class Links {
   #take;
   #tell;
   #served;
-  #isBarred;
+  /** Whether the server may not let the page's site in, for all we know. */ #foreign;
   /** @type {Link | undefined} */ #link;
   /** @type {Link | undefined} On its way to be the link. */ #next;
   /** @type {Set<Link>} Kept until the link has joined. */ #old = new Set();
@@ -80,10 +79,11 @@ export class Links {
    * @param {(frame: Frame) => void} options.take Gets every frame.
    * @param {(status: Status) => void} options.tell
    * @param {(level: number) => void} options.served A transport works.
-   * @param {() => Promise<boolean>} options.isBarred Whether who cannot be reached is there all the same.
+   * @param {boolean} options.foreign Whether the server is not of the page's site. A browser does not tell a page that it
+   *   was refused from that nobody is there.
    */
-  constructor({ session, transports, platform, level, take, tell, served, isBarred }) {
-    this.#isBarred = isBarred;
+  constructor({ session, transports, platform, level, take, tell, served, foreign }) {
+    this.#foreign = foreign;
     this.#session = session;
     this.#transports = transports;
     this.#platform = platform;
@@ -187,14 +187,8 @@ export class Links {
     // Who asks for no wait at all does not mean a loop.
     const wait = asked >= FIRST_WAIT ? asked : (ceiling * (1 + this.#platform.random())) / 2;
     this.#after("wait", wait, () => this.#connect());
-    const known = why === "unreachable" && this.#status.why === "barred" ? "barred" : why;
-    this.#say({ state: "waiting", why: known, detail, closeCode: code, retryAt: this.#platform.now() + wait });
-    if (why === "unreachable") void this.#explain();
-  }
-
-  async #explain() {
-    const why = (await this.#isBarred()) ? "barred" : "unreachable";
-    if (this.#running && UNANSWERED.has(this.#status.why)) this.#say({ why });
+    const told = why === "unreachable" && this.#foreign ? "barred" : why;
+    this.#say({ state: "waiting", why: told, detail, closeCode: code, retryAt: this.#platform.now() + wait });
   }
 
   #climbLater() {
@@ -284,6 +278,7 @@ export class Links {
     this.#clear("retry");
     if (this.#old.size) this.#after("part", PARTING, () => this.#part());
     link.watch.arm(2000 * welcome.heartbeat);
+    this.#foreign = false; // it has let us in
     this.#served(link.level);
     this.#say({ state: "open", why: "", detail: "", closeCode: undefined, retryAt: undefined });
     this.#handOn(welcome);

@@ -149,7 +149,7 @@
  * @property {boolean} shared Whether another tab holds the connection.
  * @property {number} [retryAt] While waiting: when it is tried again (ms since the epoch).
  * @property {"" | "lost" | "silent" | "restart" | "unreachable" | "barred" | "refused" | "ended"} why
- *   `barred`: something answers, but not to this page's site.
+ *   `barred`: it cannot be reached, or does not let this page's site in.
  * @property {string} detail English, for people; may be "".
  * @property {number} [closeCode]
  */

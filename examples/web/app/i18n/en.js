@@ -43,7 +43,7 @@ export default {
   "connection.why.silent": "The server has gone silent.",
   "connection.why.restart": "The server restarts.",
   "connection.why.unreachable": "The server cannot be reached.",
-  "connection.why.barred": "There is an answer, but not to this site: the server has not been told of it, or is down.",
+  "connection.why.barred": "The server cannot be reached, or does not let this site in.",
   "connection.why.refused": "The server refuses the connection.",
   "connection.why.ended": "The server has ended the connection.",
   "connection.reload": "Reload",

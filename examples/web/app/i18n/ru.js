@@ -43,7 +43,7 @@ export default {
   "connection.why.silent": "Сервер замолчал.",
   "connection.why.restart": "Сервер перезапускается.",
   "connection.why.unreachable": "Сервер недоступен.",
-  "connection.why.barred": "Ответ есть, но не для этого сайта: серверу о нём не сказали, или он не работает.",
+  "connection.why.barred": "Сервер недоступен или не пускает этот сайт.",
   "connection.why.refused": "Сервер отказывает в соединении.",
   "connection.why.ended": "Сервер завершил соединение.",
   "connection.reload": "Перезагрузить",

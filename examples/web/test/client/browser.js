@@ -123,7 +123,7 @@ export class Tab {
    * @param {Browser} browser
    * @param {any} options
    */
-  constructor(browser, { memory = volatileMemory(), locks = true, ...options }) {
+  constructor(browser, { memory = volatileMemory(), locks = true, origin = "http://chat.test", ...options }) {
     const { clock, server, chance } = browser;
     const tab = this;
     this.browser = browser;
@@ -171,6 +171,7 @@ export class Tab {
       BroadcastChannel: locks ? Channel : undefined,
       events: this.events,
       document: this.document,
+      origin,
       online: () => this.online,
     };
     this.client = new browser.Client({ server: "http://chat.test/", memory, platform: /** @type {any} */ (this.platform), ...options });
