@@ -44,7 +44,9 @@ def test_the_first_load_is_small() -> None:
         sizes = {name: len(packed(server.url + name)) for name in named}
         (root,) = {name.removesuffix("main.js") for name in named if name.endswith("/main.js")}
         # Of the languages one is loaded, whichever it is.
-        languages = {name: len(packed(f"{server.url}{root}i18n/{name}.js")) for name in ("en", "ru")}
+        languages = {
+            name: len(packed(f"{server.url}{root}i18n/{name}.js")) for name in ("en", "ru")
+        }
     total = len(page) + sum(sizes.values()) + max(languages.values())
     assert total < FIRST_LOAD, (total, sizes, languages)
 
