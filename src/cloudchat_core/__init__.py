@@ -37,7 +37,8 @@ from cloudchat_core.commands import (
     Tick,
 )
 from cloudchat_core.cursor import Epoch, Lost, Position, format_cursor, locate, parse_cursor
-from cloudchat_core.decide import Decider, Decision, next_deadline
+from cloudchat_core.decide import Decider, next_deadline
+from cloudchat_core.draft import Decision
 from cloudchat_core.errors import (
     CloudchatError,
     Code,

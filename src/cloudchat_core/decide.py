@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from cloudchat_core.clock import SECOND, rfc3339
+from cloudchat_core.clock import SECOND
 from cloudchat_core.codec import content_hash, encode, valid_command_id
 from cloudchat_core.commands import (
     NOBODY,
@@ -32,22 +32,19 @@ from cloudchat_core.commands import (
     Stop,
     Tick,
 )
-from cloudchat_core.cursor import format_cursor, parse_cursor
+from cloudchat_core.cursor import parse_cursor
+from cloudchat_core.draft import Decision, Draft
 from cloudchat_core.errors import Code
 from cloudchat_core.events import (
-    Accepted,
-    AnyEvent,
     Created,
     Failed,
     Forgotten,
     Joined,
     Left,
-    Memory,
     Message,
     Opened,
     Private,
     Received,
-    Record,
     Redacted,
     Removed,
     Started,
@@ -74,13 +71,6 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.ASCII | 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """What follows from a command: records for the log (none: nothing happens), and the answer for who asked."""
-
-    records: tuple[Record, ...] = ()
-    reply: Reply | None = None
-
-
 class Decider(msgspec.Struct, frozen=True):
     """The rules, with what they need from outside.
 
@@ -104,7 +94,7 @@ class Decider(msgspec.Struct, frozen=True):
 
         `found` is the message that a `redact` names, where it is older than those the workspace holds.
         """
-        draft = _Draft(self.limits, state, max(now, state.at))
+        draft = Draft(self.limits, state, max(now, state.at))
         match command:
             case Open() | Depart() | Report() | Tick():
                 self._serve(draft, command)
@@ -143,7 +133,7 @@ class Decider(msgspec.Struct, frozen=True):
         return draft.finish(caller.scope, remembered, content, answer)
 
     def _answer(
-        self, draft: "_Draft", command: RememberedCommand, caller: Caller, found: Authored | None
+        self, draft: Draft, command: RememberedCommand, caller: Caller, found: Authored | None
     ) -> Reply:
         """Draft the records of a client's command and return its answer."""
         match command:
@@ -162,7 +152,7 @@ class Decider(msgspec.Struct, frozen=True):
 
     # -- the chat
 
-    def _join(self, draft: "_Draft", command: Join, caller: Caller) -> Reply:
+    def _join(self, draft: Draft, command: Join, caller: Caller) -> Reply:
         state, scope = draft.state, caller.scope
         if scope == SHARED:
             return _refusal(
@@ -192,7 +182,7 @@ class Decider(msgspec.Struct, frozen=True):
         others = suggestions(nickname, state.participants.is_taken, limits=self.limits)
         return Refusal(command.id, problem.code, problem.detail, suggestions=others)
 
-    def _leave(self, draft: "_Draft", command: Leave, caller: Caller) -> Reply:
+    def _leave(self, draft: Draft, command: Leave, caller: Caller) -> Reply:
         held = draft.state.participants.participation(caller.scope)
         if held is None:
             return _refusal(command, Code.NOT_JOINED, "you have not joined")
@@ -211,7 +201,7 @@ class Decider(msgspec.Struct, frozen=True):
             )
         return Ack(command.id, state.cursor)
 
-    def _say(self, draft: "_Draft", command: Say, caller: Caller) -> Reply:
+    def _say(self, draft: Draft, command: Say, caller: Caller) -> Reply:
         nickname = draft.state.participants.nickname_of(caller.scope)
         if caller.scope == SHARED or (command.nickname is None and nickname is None):
             return _refusal(
@@ -245,7 +235,7 @@ class Decider(msgspec.Struct, frozen=True):
         return Ack(command.id, "")
 
     def _redact(
-        self, draft: "_Draft", command: Redact, caller: Caller, found: Authored | None
+        self, draft: Draft, command: Redact, caller: Caller, found: Authored | None
     ) -> Reply:
         state = draft.state
         nickname = state.participants.nickname_of(caller.scope)
@@ -263,7 +253,7 @@ class Decider(msgspec.Struct, frozen=True):
 
     # -- the instances
 
-    def _create(self, draft: "_Draft", command: Create, caller: Caller) -> Reply:
+    def _create(self, draft: Draft, command: Create, caller: Caller) -> Reply:
         name = command.name
         if name is not None and (
             not 1 <= len(name) <= self.limits.name or not name.isprintable() or name != name.strip()
@@ -283,7 +273,7 @@ class Decider(msgspec.Struct, frozen=True):
             )
         return self._begin(draft, command, Instance(self.new_id(), name=name), caller)
 
-    def _operate(self, draft: "_Draft", command: Start | Stop | Remove, caller: Caller) -> Reply:
+    def _operate(self, draft: Draft, command: Start | Stop | Remove, caller: Caller) -> Reply:
         verb = str(command.__struct_config__.tag)
         instance = draft.state.instances.get(command.instance)
         if instance is None:
@@ -300,7 +290,7 @@ class Decider(msgspec.Struct, frozen=True):
 
     def _begin(
         self,
-        draft: "_Draft",
+        draft: Draft,
         command: Create | Start | Stop | Remove,
         instance: Instance,
         caller: Caller,
@@ -334,7 +324,7 @@ class Decider(msgspec.Struct, frozen=True):
 
     # -- what the server asks of itself
 
-    def _serve(self, draft: "_Draft", command: ServerCommand) -> None:
+    def _serve(self, draft: Draft, command: ServerCommand) -> None:
         state, now = draft.state, draft.now
         match command:
             case Open():
@@ -356,7 +346,7 @@ class Decider(msgspec.Struct, frozen=True):
             case _:
                 self._tick(draft, now)
 
-    def _tick(self, draft: "_Draft", now: int) -> None:
+    def _tick(self, draft: Draft, now: int) -> None:
         state = draft.state
         for operation in map(state.operations.get, state.operations.oldest(_TICK)):
             if operation is None or operation.deadline > now:
@@ -368,7 +358,7 @@ class Decider(msgspec.Struct, frozen=True):
             shared = now - round(self.limits.shared_memory * SECOND)
             draft.add(Forgotten, Private(), tokens_before=tokens, shared_before=shared)
 
-    def _end(self, draft: "_Draft", operation: Operation, reason: str, detail: str) -> None:
+    def _end(self, draft: Draft, operation: Operation, reason: str, detail: str) -> None:
         instance = draft.state.instances.get(operation.instance) or Instance(operation.instance)
         told = {"operation": operation.ref(), "by": operation.by}
         private = Private(forget_operations=draft.room_for(operation.id))
@@ -390,52 +380,6 @@ class Decider(msgspec.Struct, frozen=True):
         created_at = draft.at if kind == "created" else instance.created_at
         moved = msgspec.structs.replace(instance, state=after, created_at=created_at)
         draft.add(_OUTCOMES[kind], private, instance=moved.view(), **told)
-
-
-class _Draft:
-    """The records of one decision as they come about: each gets the next offset, its cursor and the time."""
-
-    __slots__ = ("at", "ended", "epoch", "forgotten", "limits", "now", "records", "state")
-
-    def __init__(self, limits: Limits, state: Workspace, now: int) -> None:
-        self.limits, self.state, self.now, self.at = limits, state, now, rfc3339(now)
-        self.epoch, self.forgotten = state.epoch, 0
-        self.ended: list[str] = []
-        self.records: list[Record] = []
-
-    def add(self, kind: Callable[..., AnyEvent], private: Private, **fields: object) -> None:
-        offset = self.state.offset + len(self.records) + 1
-        event = kind(cursor=format_cursor(self.epoch, offset), at=self.at, **fields)
-        self.records.append(Record(offset, self.now, event, private))
-
-    def room_for(self, operation: str) -> tuple[str, ...]:
-        """Return the finished operations that have to go before one more is finished."""
-        known, over = self.state.finished, self.forgotten
-        over = max(over, len(known) + len(self.ended) + 1 - self.limits.finished_operations)
-        room = (*known.oldest(over), *self.ended)[self.forgotten : over]
-        self.ended.append(operation)
-        self.forgotten = over
-        return room
-
-    def finish(self, scope: str, command_id: str, content: str, answer: Ack) -> Decision:
-        """Attach the memory of the command to its last record, and say in the answer where that stands.
-
-        `command_id` is empty where it is not to be remembered. A command that changed nothing gets a private record,
-        so that it, too, is remembered after a restart.
-        """
-        if command_id and not self.records:
-            self.add(Accepted, Private())
-        if not self.records:
-            return Decision(reply=msgspec.structs.replace(answer, cursor=self.state.cursor))
-        last = self.records[-1]
-        ack = msgspec.structs.replace(answer, cursor=last.event.cursor)
-        if command_id:
-            forget, forget_scopes = self.state.memories.room(scope, self.limits, self.state.present)
-            kept = None if answer == Ack(command_id, "") else ack
-            memory = Memory(scope, command_id, content, kept, forget, forget_scopes)
-            private = msgspec.structs.replace(last.private, memory=memory)
-            self.records[-1] = Record(last.offset, last.at, last.event, private)
-        return Decision(tuple(self.records), ack)
 
 
 def _refusal(command: ClientCommand, code: Code, detail: str) -> Refusal:

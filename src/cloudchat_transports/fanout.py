@@ -7,8 +7,10 @@ costs. What is published during a sweep is part of the writes that remain, or of
 lone event is written at once.
 
 A sweep is cut into slices of `SLICE` outlets with a checkpoint between, so that readers, answers and finished commits
-are not kept waiting by thousands of writes. An outlet whose kernel buffer is full is skipped; its own task goes on from
-its cursor, from the window or, page by page, from the log (see `outlet.py`).
+are not kept waiting by thousands of writes. From a socket to the log and back to the feed a command takes several turns
+of the loop; so that it does not wait for a slice at each of them, there are several checkpoints while the node is busy.
+An outlet whose kernel buffer is full is skipped; its own task goes on from its cursor, from the window or, page by
+page, from the log (see `outgoing.py`).
 
 Beside it, a task says `heartbeat` on feeds that were silent, with each feed's own position.
 """
@@ -24,15 +26,20 @@ from cloudchat_core.clock import rfc3339
 from cloudchat_core.codec import encode
 from cloudchat_core.frames import Heartbeat
 from cloudchat_transports.follower import read_page
-from cloudchat_transports.outlet import sweep
+from cloudchat_transports.outgoing import sweep
 
 if TYPE_CHECKING:
     from cloudchat_core.feed import Framing
     from cloudchat_engine.node import Node
-    from cloudchat_transports.outlet import Outlet, Refill
+    from cloudchat_transports.outgoing import Refill
+    from cloudchat_transports.outlet import Outlet
 
 SLICE = 100
 """Outlets written to between two checkpoints: about 1 ms of writes."""
+
+TURNS = 4
+"""Checkpoints between two slices while commands are under way: turns of the loop that a command takes from its socket
+to the log, or back from there to the feed. One without anything to do costs a hundredth of a slice."""
 
 BEAT = 0.9
 """Part of a heartbeat's time after which a silent feed gets one, so that it has come when the time is over."""
@@ -93,7 +100,8 @@ class Fanout:
             more = False
             for start in range(0, len(outlets), SLICE):
                 more |= sweep(outlets[start : start + SLICE], trio.current_time())
-                await trio.lowlevel.checkpoint()
+                for _ in range(TURNS if self._node.busy else 1):
+                    await trio.lowlevel.checkpoint()
             if more:
                 self._wake()
 

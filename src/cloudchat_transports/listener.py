@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cloudchat_core.limits import Limits
     from cloudchat_transports._hypercorn import HttpServer
     from cloudchat_transports.fanout import Fanout
-    from cloudchat_transports.outlet import StartSoon
+    from cloudchat_transports.outgoing import StartSoon
     from cloudchat_transports.ws.server import WebSocketServer
 
 BACKLOG: Final = 1_024

@@ -9,7 +9,7 @@ from cloudchat_core.commands import Create, Join, Ping, Say
 from cloudchat_core.errors import Code
 from cloudchat_core.frames import Ack, Refusal, Reply
 from cloudchat_core.limits import Limits
-from cloudchat_engine import Log
+from cloudchat_engine import Log, Node
 from cloudchat_engine.logs import MemoryLog, SqliteLog
 from tests.engine.world import (
     ALL,
@@ -322,6 +322,30 @@ async def test_the_next_batch_is_on_its_way_to_the_disk_when_the_last_is_publish
         await ok(node, Ping("p"))
         assert isinstance(second[0], Ack)
         assert seen == [(head + 1, head + 1), (head + 2, head + 2)]
+
+
+async def idle(node: Node) -> None:
+    with anyio.fail_after(30):
+        while node.busy:
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_a_node_is_busy_from_a_command_on_until_its_outcome_is_published() -> None:
+    rigged = RiggedLog()
+    world = World(rigged)
+    async with world.running() as node:
+        await ok(node, Join("j", "Ann"))
+        await idle(node)
+        published: list[bool] = []
+        node.on_publish(lambda: published.append(node.busy))
+        rigged.shut()
+        submit(node, Say("1", "one"))
+        assert node.busy
+        await rigged.wait_for_append()
+        assert node.busy
+        rigged.let_pass()
+        await idle(node)
+        assert published == [True]
 
 
 async def test_what_is_durable_is_answered_also_when_the_next_batch_fails() -> None:

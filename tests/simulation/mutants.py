@@ -24,7 +24,7 @@ from cloudchat_engine import batch, node, upkeep
 from cloudchat_engine.operations import Operations
 from cloudchat_engine.ports import Erasure
 from cloudchat_engine.replica import Replica
-from cloudchat_transports import outlet
+from cloudchat_transports import outgoing, outlet
 from cloudchat_transports.testing.simulation.plan import draw
 from cloudchat_transports.testing.simulation.world import Outcome, live_through
 
@@ -161,7 +161,7 @@ def frame_split_by_an_answer(stack: ExitStack) -> None:
 
     def first(self: outlet.Outlet, data: Any, done: Any) -> None:
         if self._rest and done is None:
-            self._direct -= len(data) + outlet.PIECE
+            self._direct -= len(data) + outgoing.PIECE
             self._rest = bytes(data) + bytes(self._rest)
         else:
             enqueue(self, data, done)

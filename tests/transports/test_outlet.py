@@ -13,7 +13,8 @@ from trio.testing import MockClock, trio_test, wait_all_tasks_blocked
 
 from cloudchat_core.feed import Entry, Feed
 from cloudchat_core.limits import Limits
-from cloudchat_transports.outlet import LINGER, Outlet
+from cloudchat_transports.outgoing import LINGER
+from cloudchat_transports.outlet import Outlet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -18,7 +18,8 @@ from wsproto.events import CloseConnection, Ping, TextMessage
 from cloudchat_core.events import CHAT, INSTANCES
 from cloudchat_core.feed import Entry, Feed
 from cloudchat_core.limits import Limits
-from cloudchat_transports.outlet import Outlet, sweep
+from cloudchat_transports.outgoing import sweep
+from cloudchat_transports.outlet import Outlet
 from cloudchat_transports.ws.frames import PING, close_frame, text_frame
 
 if TYPE_CHECKING:

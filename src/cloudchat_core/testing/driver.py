@@ -14,7 +14,8 @@ from cloudchat_core.clock import SECOND, ManualClock, rfc3339
 from cloudchat_core.codec import StoredRecord, encode, load, store
 from cloudchat_core.commands import NOBODY, Caller, ClientCommand, Open, ServerCommand, Tick
 from cloudchat_core.cursor import parse_cursor
-from cloudchat_core.decide import Decider, Decision, next_deadline
+from cloudchat_core.decide import Decider, next_deadline
+from cloudchat_core.draft import Decision
 from cloudchat_core.events import TOPICS, InstanceEvent, Message, Received, Redacted
 from cloudchat_core.frames import Ack, Refusal
 from cloudchat_core.limits import Limits
