@@ -163,6 +163,7 @@ class ClientSession:
         self._join: Join | None = None
         self._unanswered: dict[str, tuple[ClientCommand, bytes]] = {}
         self._ever: set[str] = set()
+        self._again: set[str] = set()
         self._sent: set[str] = set()
         self._later: set[str] = set()
 
@@ -262,6 +263,7 @@ class ClientSession:
             return frames
         fresh = [command_id for command_id in self._unanswered if command_id not in self._sent]
         self._sent.update(fresh)
+        self._again |= self._ever.intersection(fresh)
         self._ever.update(fresh)
         return [*frames, *(self._unanswered[command_id][1] for command_id in fresh)]
 
@@ -312,12 +314,13 @@ class ClientSession:
             return []
         command, _ = self._unanswered[reply.id]
         code = reply.code if isinstance(reply, Refusal) else None
-        if code == Code.UNAVAILABLE:
+        # Rates are looked at before what is remembered: what is said again may have happened, and still be too much.
+        if code == Code.UNAVAILABLE or (code == Code.RATE_LIMITED and reply.id in self._again):
             self._later.add(reply.id)
             return self._give_up(keeping=self._under_way)
         if code == Code.NOT_JOINED and self.nickname and not self._leaves:
-            self._sent.discard(reply.id)
-            self._ever.discard(reply.id)
+            for sent in (self._sent, self._ever, self._again):
+                sent.discard(reply.id)
             self._join_again()
             return []
         self._forget(reply.id)
@@ -376,5 +379,5 @@ class ClientSession:
 
     def _forget(self, command_id: str) -> None:
         del self._unanswered[command_id]
-        for known in (self._ever, self._sent, self._later):
+        for known in (self._ever, self._again, self._sent, self._later):
             known.discard(command_id)

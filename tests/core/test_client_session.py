@@ -370,6 +370,26 @@ def test_what_the_server_could_not_do_is_postponed_and_sent_again_with_the_same_
     assert [outcome.command.id for outcome in session.receive(Ack("c1", "e-5"))] == ["c1"]
 
 
+def test_what_may_have_happened_is_not_refused_where_it_is_only_said_again_too_fast() -> None:
+    session = joined()
+    session.submit(Say("c1", "x"))
+    assert said(session) == ["say:c1"]
+    session.closed()
+    session.opened()
+    assert said(session) == ["join:j3"]
+    session.receive(Ack("j3", "e-5", nickname="Ann", resumed=True))
+    session.submit(Say("c2", "y"))
+    assert said(session) == ["say:c1", "say:c2"]
+    fast = Refusal("c2", Code.RATE_LIMITED, "too fast", retry_after=1)
+    assert session.receive(fast) == [Answered(Say("c2", "y"), fast)]
+    assert session.receive(Refusal("c1", Code.RATE_LIMITED, "too fast", retry_after=1)) == []
+    assert is_postponed(session)
+    session.retry()
+    assert said(session) == ["say:c1"]
+    answer = Ack("c1", "e-4")
+    assert session.receive(answer) == [Answered(Say("c1", "x"), answer)]
+
+
 @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.INTERNAL, Code.RATE_LIMITED])
 def test_a_join_survives_answers_that_say_nothing_about_the_nickname(code: Code) -> None:
     session = make()
