@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any, Final, NoReturn
 
@@ -51,10 +52,6 @@ class _Cli(click.Group):
             if failure.code is not Exit.BROKEN_PIPE:
                 note(printable(f"cloudchat: {failure}"))  # the words may be another's: the server's
             code = failure.code
-        except UnicodeError:
-            # All that is ours is text. Python lets through what is none: as an argument, from a pipe.
-            note("cloudchat: what was given is not UTF-8")
-            code = Exit.USAGE
         except (click.Abort, KeyboardInterrupt):
             code = Exit.INTERRUPTED
         sys.exit(code if isinstance(code, int) else Exit.OK)
@@ -104,4 +101,7 @@ for _command in (
 
 def main() -> None:
     """Run the command line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that has no letter for something, as with LC_ALL=C, shows a question mark in its place.
+        sys.stdout.reconfigure(errors="replace")
     cli.main(prog_name="cloudchat")

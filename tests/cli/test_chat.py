@@ -111,6 +111,15 @@ def test_nobody_there_ends_with_its_own_code() -> None:
     assert "cloudchat serve" in gone.stderr
 
 
+def test_an_output_that_has_no_letters_for_it_shows_question_marks(server: Server) -> None:
+    assert server.run("say", "--as", "Poet", "Ночь 🌙 falls").returncode == 0
+    shown = run(
+        "messages", CLOUDCHAT_SERVER=server.url, LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0"
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "???? ? falls" in shown.stdout
+
+
 def test_what_others_say_is_shown_and_not_obeyed(server: Server) -> None:
     with server.chat("Reader") as reader:
         assert (
