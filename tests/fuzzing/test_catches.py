@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -75,7 +76,7 @@ PLANTED: dict[str, tuple[str, str, object]] = {
     "any version is spoken": ("handshake", HANDSHAKE + "_VERSION", b"8"),
     "a refusal has no length": (
         "handshake",
-        HANDSHAKE + "_answer",
+        HANDSHAKE + "last_words",
         lambda *_: b"HTTP/1.1 400 Bad Request\r\n\r\n",
     ),
     "NaN is JSON": ("json", "tests.fuzzing.texts.decode_json", lenient_json),
@@ -107,7 +108,11 @@ PLANTED: dict[str, tuple[str, str, object]] = {
         "cloudchat_transports.access._comparable",
         lambda host: host.lower().removesuffix("."),
     ),
-    "a line of a file is not known": ("config", "cloudchat_cli.config._line", lambda *_: 0),
+    "a line of a file is not known": (
+        "config",
+        "cloudchat_cli.config._lines",
+        lambda _: SimpleNamespace(get=lambda *_: 0),
+    ),
     "what is kept may be beyond all": ("options", "cloudchat_cli.settings._MOST", float("inf")),
     "a resource fails": ("port", "cloudchat_transports.resources.Resources.instances", fails),
     "a WebSocket fails": (

@@ -224,7 +224,7 @@ def test_what_is_full_says_so_and_has_room_again_later(tmp_path: Path) -> None:
         with server.feed():
             answer = server.raw(UPGRADE)
             assert answer.startswith(b"HTTP/1.1 503 ")
-            assert b"\r\nRetry-After: " in answer
+            assert b"\r\nretry-after: " in answer.lower()  # RFC 9110 §5.1
         one.leave_with(1000)
         three.until(is_event("left"))
         assert three.join(new_name(), token)["resumed"] is False
