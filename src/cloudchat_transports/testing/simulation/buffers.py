@@ -11,6 +11,9 @@ from cloudchat_transports.testing.simulation.history import ViolationError
 if TYPE_CHECKING:
     from cloudchat_transports.testing.simulation.world import World
 
+LOOK: Final = 0.5
+"""Virtual seconds between two looks at a world."""
+
 _REST: Final = 2 * PAGE
 """Bytes: a page from the log, or a snapshot, of which a part was taken."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cloudchat_core.client_session import Snapshot, decode_frame
-from cloudchat_core.events import TOPICS, InstanceEvent, Joined, Left, Message, Received, Redacted
+from cloudchat_core.events import InstanceEvent, Joined, Left, Message, Received, Redacted
 from cloudchat_core.frames import Ack, Refusal
 from cloudchat_core.instances import TRANSITIONS
 from cloudchat_core.snapshot import snapshot_frames
@@ -22,7 +23,7 @@ from cloudchat_core.workspace import Workspace, evolve, redact_message
 from cloudchat_transports.testing.simulation.history import ViolationError, offset_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cloudchat_core.codec import StoredRecord
     from cloudchat_core.events import Record
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from cloudchat_transports.testing.simulation.log import Entry
     from cloudchat_transports.testing.simulation.world import World
 
-_ALL = frozenset(TOPICS)
 _FRAME = 1 << 20  # bytes: a snapshot in one part
 
 
@@ -46,10 +46,19 @@ class Evidence:
     doubled: bool
     """Whether what was sent may have arrived again later: a command that was refused is then decided anew."""
 
-    @property
+    @cached_property
     def records(self) -> list[Record]:
         """All records, in order."""
         return [entry.record for entry in self.entries.values()]
+
+    @cached_property
+    def places(self) -> dict[tuple[str, str], int]:
+        """Where each command happened: its offset, by scope and id."""
+        return {
+            (record.private.memory.scope, record.private.memory.id): offset
+            for offset, record in enumerate(self.records, 1)
+            if record.private.memory is not None
+        }
 
 
 def check_the_log(world: World) -> None:
@@ -78,8 +87,11 @@ def check(world: World) -> None:
     operations_end(evidence.records)
     erased(evidence.records, world.disk.stored())
     linearizable(evidence)
+    stays_out(evidence)
     for person in world.people:
-        folded(person.name, [*person.witness.sightings, person.witness.mirror.snapshot()], evidence)
+        witness = person.witness
+        sightings = [*witness.sightings, witness.mirror.snapshot()]
+        folded(person.name, witness.topics, sightings, evidence)
     assert world.life is not None, "a server is up"
     live = world.life.node.state
     if live != states[live.offset]:
@@ -165,23 +177,16 @@ def erased(records: Sequence[Record], stored: Sequence[StoredRecord]) -> None:
 
 def linearizable(evidence: Evidence) -> None:
     """Each answer is true of the log at some moment between its command and itself."""
-    places = {
-        (record.private.memory.scope, record.private.memory.id): offset
-        for offset, record in enumerate(evidence.records, 1)
-        if record.private.memory is not None
-    }
     for asked in evidence.operations:
         if isinstance(asked.reply, Ack) and asked.verb != "ping":
             if asked.reply.cursor not in evidence.lost:
-                _happened_in_time(asked, asked.reply, places, evidence)
+                _happened_in_time(asked, asked.reply, evidence)
         elif isinstance(asked.reply, Refusal) and not evidence.lost:
             _was_refused_rightly(asked, asked.reply, evidence)
 
 
-def _happened_in_time(
-    asked: Operation, ack: Ack, places: dict[tuple[str, str], int], evidence: Evidence
-) -> None:
-    offset = places.get((asked.scope, ack.id))
+def _happened_in_time(asked: Operation, ack: Ack, evidence: Evidence) -> None:
+    offset = evidence.places.get((asked.scope, ack.id))
     if offset is None:
         raise ViolationError("kept", f"{ack} for {asked.verb}, which the log does not remember")
     entry = evidence.entries[offset]
@@ -221,26 +226,67 @@ def _was_refused_rightly(asked: Operation, refusal: Refusal, evidence: Evidence)
         )
 
 
-def folded(who: str, sightings: Sequence[Snapshot], evidence: Evidence) -> None:
-    """What was folded up to a cursor is what a snapshot at that cursor would have shown.
+def stays_out(evidence: Evidence) -> None:
+    """Who was told that it has left is out, until it asks to join again.
 
-    A message that was taken back may have been seen with its text or without: it is compared without.
+    Where what is sent arrives again later, a `join` of old may have come to pass after the `leave`.
     """
-    redacted = {r.event.message for r in evidence.records if isinstance(r.event, Redacted)}
+    if evidence.doubled:
+        return
+    joins = [asked for asked in evidence.operations if asked.verb == "join"]
+    for asked in evidence.operations:
+        if asked.verb != "leave" or not isinstance(asked.reply, Ack):
+            continue
+        left = evidence.places.get((asked.scope, asked.reply.id))
+        if asked.reply.cursor in evidence.lost or left is None:
+            continue
+        if evidence.states[left].present(asked.scope):
+            raise ViolationError("gone", f"{asked.who} is present after {asked.reply}")
+        since = evidence.entries[left].at
+        for offset in range(left + 1, len(evidence.states)):
+            entry = evidence.entries[offset]
+            if entry.record.private.holder == asked.scope and isinstance(
+                entry.record.event, Joined
+            ):
+                if not any(
+                    join.scope == asked.scope
+                    and join.asked_at <= entry.at
+                    and (not join.answered_at or join.answered_at >= since)
+                    for join in joins
+                ):
+                    raise ViolationError(
+                        "gone", f"{asked.who} has left, {asked.reply}, but {entry.record.event}"
+                    )
+                break
+
+
+def folded(
+    who: str, topics: Collection[str], sightings: Sequence[Snapshot], evidence: Evidence
+) -> None:
+    """What was folded up to a cursor is what a snapshot of `topics` at that cursor would have shown.
+
+    A message that was taken back later may have been seen with its text or without: it is compared without.
+    """
+    redactions = {
+        r.event.message: offset
+        for offset, r in enumerate(evidence.records, 1)
+        if isinstance(r.event, Redacted)
+    }
     for seen in sightings:
         offset = offset_of(seen.cursor)
         entry = evidence.entries.get(offset)
         if entry is None or seen.cursor in evidence.lost:
             continue
-        expected = _without(_snapshot(evidence.states[offset]), redacted)
-        if _without(seen, redacted) != expected:
+        later = {message for message, redaction in redactions.items() if redaction > offset}
+        expected = _without(_snapshot(evidence.states[offset], topics), later)
+        if _without(seen, later) != expected:
             raise ViolationError(
                 "folded", f"{who} at {seen.cursor} has {seen}, but the log has {expected}"
             )
 
 
-def _snapshot(state: Workspace) -> Snapshot:
-    (frame,) = map(decode_frame, snapshot_frames(state, _ALL, _FRAME))
+def _snapshot(state: Workspace, topics: Collection[str]) -> Snapshot:
+    (frame,) = map(decode_frame, snapshot_frames(state, topics, _FRAME))
     assert isinstance(frame, Snapshot), "this is what was made"
     return frame
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from cloudchat_transports.testing.simulation.buffers import look
+from cloudchat_transports.testing.simulation.buffers import LOOK, look
 from cloudchat_transports.testing.simulation.history import ViolationError
 from cloudchat_transports.testing.simulation.plan import LASTS
 from cloudchat_transports.testing.simulation.presence import Presences
@@ -48,6 +48,7 @@ class Faults:
                 self._waiting.setdefault((fault.when, fault.at), []).append(fault)
         self._timed.sort(key=lambda fault: fault.at)
         self._publications = 0
+        self._known = 0
         self._presences = Presences(world)
         self._undoing = 0
 
@@ -60,7 +61,7 @@ class Faults:
                 self._strike(fault)
             while self._undoing or not all(person.finished for person in self._world.people):
                 look(self._world)
-                await trio.sleep(0.25)
+                await trio.sleep(LOOK)
         self._mend()
 
     def reached(self, when: When, number: int) -> None:
@@ -71,11 +72,21 @@ class Faults:
     def published(self) -> None:
         """A batch was published, and nobody has been answered yet."""
         self._publications += 1
+        self._tell_the_disk()
         try:
             self._presences.look()
         except ViolationError as error:  # a node lets nothing come through to it
             self._world.accused = self._world.accused or error
         self.reached("publish", self._publications)
+
+    def _tell_the_disk(self) -> None:
+        world = self._world
+        if world.life is None or world.life.dead:
+            return  # what it still does is seen by nobody
+        head = world.life.node.state.offset
+        begin, self._known = min(self._known, head), head
+        for offset in range(begin + 1, head + 1):
+            world.disk.published(world.disk.branch[offset].record)
 
     # -- striking
 

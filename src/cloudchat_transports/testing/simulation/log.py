@@ -14,14 +14,14 @@ import msgspec
 import trio
 
 from cloudchat_core.codec import load
-from cloudchat_core.events import Record
+from cloudchat_core.events import TOPICS, Record, Redacted
 from cloudchat_engine.logs.memory import MemoryLog
 from cloudchat_engine.ports import LogUnavailableError, LogUncertainError, Opened
 
 if TYPE_CHECKING:
     import random
     from collections import Counter
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Sequence
 
     from cloudchat_core.codec import StoredRecord
     from cloudchat_engine.ports import Erasure, Retention, Saved
@@ -52,9 +52,11 @@ class Disk:
         self.store = MemoryLog()
         self.branch: dict[int, Entry] = {}
         self.lost: list[Entry] = []
-        self.before: dict[str, int] = {}
-        """For the cursor of each public event: the offset of the one before it; also of what a backup has undone."""
+        self.before: dict[str, dict[str, int]] = {}
+        """For the cursor of each public event: the offset of the newest one before it, by topic; also of what a backup
+        has undone."""
         self.appends = 0
+        self._taken_back: dict[str, tuple[str, float]] = {}
         self._backup: tuple[MemoryLog, dict[int, Entry]] | None = None
 
     @property
@@ -67,19 +69,32 @@ class Disk:
         """The cursors of what a backup has undone."""
         return frozenset(entry.record.event.cursor for entry in self.lost)
 
-    @property
-    def newest(self) -> int:
-        """The offset of the newest public event; 0: there is none."""
-        public = (
+    def newest(self, topics: Collection[str]) -> int:
+        """Return the offset of the newest event of `topics`; 0: there is none."""
+        shown = (
             offset
             for offset, entry in reversed(self.branch.items())
-            if type(entry.record.event).topic
+            if type(entry.record.event).topic in topics
         )
-        return next(public, 0)
+        return next(shown, 0)
 
     def stored(self) -> list[StoredRecord]:
         """Return what a reader of the disk would find; erased texts are not there any more."""
         return _at_once(self.store.read(0, self.head))
+
+    def published(self, record: Record) -> None:
+        """Note that `record` is known to the server that runs."""
+        event = record.event
+        if isinstance(event, Redacted) and self.taken_back(event.message) is None:
+            self._taken_back[event.message] = event.cursor, trio.current_time()
+
+    def taken_back(self, message: str) -> float | None:
+        """Return since when (virtual seconds) no feed that begins has the text of `message`; None: it has.
+
+        A backup that is older has it again.
+        """
+        redaction, since = self._taken_back.get(message, ("", 0.0))
+        return None if not redaction or redaction in self.undone else since
 
     def back_up(self) -> None:
         """Keep a copy of the log as it is now."""
@@ -195,13 +210,14 @@ class DiskLog:
     def _write(self, records: Sequence[StoredRecord], erased: Sequence[Erasure]) -> None:
         """Make it durable, in one step: a log in memory awaits nothing."""
         _at_once(self._disk.store.append(records, records[0].offset - 1, erased))
-        now, last = trio.current_time(), self._disk.newest
+        now = trio.current_time()
+        last = {topic: self._disk.newest((topic,)) for topic in TOPICS}
         for stored in records:
             record = load(stored)
             self._disk.branch[stored.offset] = Entry(record, now, self._life)
             if stored.topic:
-                self._disk.before[record.event.cursor] = last
-                last = stored.offset
+                self._disk.before[record.event.cursor] = dict(last)
+                last[stored.topic] = stored.offset
 
     async def read(self, after: int, limit: int) -> list[StoredRecord]:
         await self._pause()

@@ -111,8 +111,10 @@ class Network:
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         """Do `what` after some seconds."""
-        heapq.heappush(self._due, (trio.current_time() + seconds, next(self._turns), what))
-        self._news.set()
+        item = (trio.current_time() + seconds, next(self._turns), what)
+        heapq.heappush(self._due, item)
+        if self._due[0] is item:  # what is due before it is waited for already
+            self._news.set()
 
     async def run(self) -> None:
         """Move what is on its way, until cancelled."""

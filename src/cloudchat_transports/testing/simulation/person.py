@@ -11,6 +11,7 @@ from cloudchat_core.client_session import Uncertain
 from cloudchat_core.codec import token_hash
 from cloudchat_core.commands import Create, Leave, Ping, Redact, Remove, Say, Start, Stop
 from cloudchat_core.errors import LocalProtocolError
+from cloudchat_core.events import TOPICS
 from cloudchat_core.frames import Ack, Welcome
 from cloudchat_transports.client import (
     Client,
@@ -20,6 +21,7 @@ from cloudchat_transports.client import (
     NicknameLost,
 )
 from cloudchat_transports.testing.simulation.history import Operation, ViolationError, offset_of
+from cloudchat_transports.testing.simulation.plan import COMEBACKS
 from cloudchat_transports.testing.simulation.sockets import PORT
 from cloudchat_transports.testing.simulation.witness import Witness
 
@@ -62,13 +64,20 @@ class Somebody:
         complete = not plan.keep and not any(fault.harm == "restore" for fault in plan.faults)
         self._chance = random.Random(f"{plan.seed} person {number}")
         self.witness = Witness(
-            self.name, world.disk, self._chance, world.network.coverage, complete=complete
+            self.name,
+            person.topics or TOPICS,
+            world.disk,
+            self._chance,
+            world.network.coverage,
+            complete=complete,
         )
         self._world, self._ids = world, 0
         self._said: list[str] = []
-        self._remembering, self._absence = True, 0.0
+        self._absence = 0.0
         self._life, self._joining = trio.CancelScope(), trio.Lock()
-        self._leaving = trio.Event()
+        self._leaving, self._ending = trio.Event(), trio.Event()
+        self.out = False
+        """Whether it has said `leave` in the end, and was told that it is out."""
         self._nursery: trio.Nursery | None = None
         self._transport = ""
 
@@ -79,9 +88,6 @@ class Somebody:
         acts = list(self.person.acts)
         await trio.sleep(self.person.arrives / 1000)
         while not self._leaving.is_set():
-            if not self._remembering:
-                self.witness.forget()
-            self._remembering = True
             await trio.sleep(self._absence)
             self._absence = 0.0
             with trio.CancelScope() as self._life:
@@ -94,6 +100,7 @@ class Somebody:
                 transport=self.person.kind,
                 token=self.token,
                 after=self.witness.mirror.cursor,
+                topics=self.person.topics,
                 patient=True,
                 climb=CLIMB,
                 new_id=self._new_id,
@@ -107,26 +114,38 @@ class Somebody:
                 while acts:
                     act = acts.pop(0)
                     await trio.sleep(act.after / 1000)
-                    if act.verb in {"restart", "forget", "absent"}:
-                        self._absence = ABSENCE if act.verb == "absent" else 0.0
-                        self._die(remembering=act.verb != "forget")
+                    if act.verb in COMEBACKS:
+                        self._die(act)
                         await trio.lowlevel.checkpoint()
                     asking.start_soon(self._act, act)
             self.finished = True
             await self._leaving.wait()
+            if self.person.farewell == "leave":
+                await self._execute("leave", Leave(self._new_id()))
+                self.out = True
+                await self._ending.wait()
             self._nursery.cancel_scope.cancel()
 
     def leave(self) -> None:
-        """End the session in order."""
+        """Go: end the session in order; or say `leave`, and look on until `end`."""
         self._leaving.set()
 
-    def _die(self, *, remembering: bool) -> None:
+    def end(self) -> None:
+        """Look on no longer."""
+        self._ending.set()
+
+    def _die(self, act: Act) -> None:
         """The client's process is killed, and another one starts."""
-        what = "with its cursor" if remembering else "that has forgotten everything"
+        what = "with its cursor"
+        if act.verb == "forget":
+            what = "that has forgotten everything"
+            self.witness.forget()
+        elif act.verb == "rewind" and self.witness.rewind(act.number):
+            what = "with an earlier cursor"
+        self._absence = ABSENCE if act.verb == "absent" else 0.0
         self._world.network.coverage[f"a client that came back {what}"] += 1
         self._world.note(f"{self.name}: the client is killed; it comes back {what}")
         self._world.network.cut(self.line)
-        self._remembering = remembering
         self._life.cancel()
 
     async def _listen(self, client: Client) -> None:
@@ -150,6 +169,8 @@ class Somebody:
 
     def _welcomed(self, client: Client, welcome: Welcome) -> None:
         self._world.note(f"{self.name}: welcome at {welcome.cursor} by {client.transport}")
+        ours = (each for each in self.line.connections if each.kind == client.transport)
+        self.witness.opened_at = max((c.opened_at for c in ours if not c.sink), default=0.0)
         if self.witness.mirror.cursor:
             self._world.network.coverage[f"a feed resumed by {client.transport}"] += 1
         if self._transport and self._transport != client.transport:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from cloudchat_core.events import CHAT, INSTANCES
 from cloudchat_transports.testing.simulation.log import Fate
 
 Kind = Literal["ws", "sse", "poll", "auto"]
@@ -29,9 +30,16 @@ Verb = Literal[
     "restart",
     "forget",
     "absent",
+    "rewind",
 ]
 """What a person does. `restart`: the client is killed and comes back with its cursor; `forget`: without one; `absent`:
-with its cursor, after more than a minute."""
+with its cursor, after more than a minute; `rewind`: with a cursor that it had some time before, and what it knew
+then."""
+
+COMEBACKS: Final[frozenset[Verb]] = frozenset({"restart", "forget", "absent", "rewind"})
+
+Farewell = Literal["close", "leave"]
+"""How a person goes in the end: its client ends in order, or says `leave` and stays to look on."""
 
 Harm = Literal[
     "cut",
@@ -81,7 +89,7 @@ class Act(msgspec.Struct, frozen=True):
 
 class Person(msgspec.Struct, frozen=True):
     """Somebody with a client on some transport, who `arrives` after so many milliseconds, and the line that it is on
-    (`delay` in ms, `piece` and `buffer` in bytes).
+    (`delay` in ms, `piece` and `buffer` in bytes). It follows `topics` (none: all), and goes by `farewell`.
     """
 
     kind: Kind
@@ -91,6 +99,8 @@ class Person(msgspec.Struct, frozen=True):
     piece: int = 0
     buffer: int = 65_536
     arrives: int = 0
+    topics: tuple[str, ...] = ()
+    farewell: Farewell = "close"
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -167,6 +177,7 @@ _VERBS: Final[tuple[Verb, ...]] = (
     "ping",
     "restart",
     "forget",
+    "rewind",
 )
 
 
@@ -220,6 +231,8 @@ def _person(chance: random.Random, number: int, keep: int) -> Person:
         piece=piece,
         buffer=chance.choice((65_536, 65_536, 65_536, 900, 3_000)),
         arrives=chance.choice((0, 0, chance.randint(0, 8_000))),
+        topics=chance.choice(((), (), (), (), (CHAT,), (CHAT,), (INSTANCES,))),
+        farewell=chance.choice(("close", "leave")),
     )
 
 

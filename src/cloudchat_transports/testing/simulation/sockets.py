@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from cloudchat_transports.testing.simulation.network import Connection, Network, Pipe, Side
+
+T = TypeVar("T")
 
 PORT: Final = 8000
 """Where the server listens."""
@@ -190,13 +193,14 @@ class Socket:
             raise trio.ClosedResourceError("the socket is closed")
         if len(lot):
             raise trio.BusyResourceError("another task waits for this socket")
+        if ready():
+            await trio.lowlevel.checkpoint()
+            return
         closings = self._closings
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while not ready():
+        while not ready():  # to park is a checkpoint of its own, as waiting for a real socket is
             await lot.park()
             if self._closings != closings:
                 raise trio.ClosedResourceError("the socket is being closed")
-        await trio.lowlevel.cancel_shielded_checkpoint()
 
     def notify_closing(self) -> None:
         self._closings += 1
@@ -275,26 +279,29 @@ class ClientSocket(trio.socket.SocketType):
         self._sock = sock
 
     async def send(self, data: Any, flags: int = 0) -> int:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while True:
-            try:
-                sent = self._connected().send(bytes(data))
-            except BlockingIOError:
-                await self._connected().wait_writable()
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                return sent
+        return await self._try(
+            lambda sock: sock.send(bytes(data)), lambda sock: sock.wait_writable()
+        )
 
     async def recv(self, size: int, flags: int = 0) -> bytes:
+        return await self._try(lambda sock: sock.recv(size), lambda sock: sock.wait_readable())
+
+    async def _try(
+        self, what: Callable[[Socket], T], wait: Callable[[Socket], Awaitable[None]]
+    ) -> T:
+        """Do it, once it can be done: with one checkpoint where it can at once, as Trio's sockets do."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            done = what(self._connected())
+        except BlockingIOError:
+            pass
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return done
         while True:
-            try:
-                data = self._connected().recv(size)
-            except BlockingIOError:
-                await self._connected().wait_readable()
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
+            await wait(self._connected())
+            with suppress(BlockingIOError):
+                return what(self._connected())
 
     async def wait_writable(self) -> None:
         await self._connected().wait_writable()

@@ -16,7 +16,7 @@ import trio
 from cloudchat_core.events import Joined, Left
 from cloudchat_engine.ports import LogError
 from cloudchat_transports.testing.simulation import scheduler
-from cloudchat_transports.testing.simulation.buffers import look
+from cloudchat_transports.testing.simulation.buffers import LOOK, look
 from cloudchat_transports.testing.simulation.checks import check, check_the_log
 from cloudchat_transports.testing.simulation.clock import VirtualClock
 from cloudchat_transports.testing.simulation.cloud import Cloud, ProviderBugError
@@ -43,6 +43,9 @@ TURNS: Final = 300_000
 
 FAREWELL: Final = 60.0
 """Virtual seconds within which those who have left have to be gone."""
+
+AFTERWARDS: Final = 20.0
+"""Virtual seconds for which those who have left by a `leave` look on."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -120,8 +123,28 @@ class World:
             for person in self.people:
                 person.leave()
             await self._until("farewell", FAREWELL, self._empty)
+            await self._look_on()
             self.note("the end")
             nursery.cancel_scope.cancel()
+
+    async def _look_on(self) -> None:
+        """See that who has left by a `leave` is out for good, whatever becomes of its connection."""
+        if not any(person.out for person in self.people):
+            return
+        head = self.disk.head
+        await trio.sleep(AFTERWARDS / 2)
+        for person in self.people:
+            self.network.cut(person.line)
+        await trio.sleep(AFTERWARDS / 2)
+        for person in self.people:
+            if person.client is not None and person.out and person.client.connected:
+                self.coverage["a client that had left came back, to look on"] += 1
+        await self._until("farewell", FAREWELL, self._empty)
+        events = (entry.record.event for at, entry in self.disk.branch.items() if at > head)
+        if back := [event for event in events if isinstance(event, Joined)]:
+            raise ViolationError("gone", f"all had left, but {back}")
+        for person in self.people:
+            person.end()
 
     async def _serve(self) -> None:
         """Run one server after the other."""
@@ -149,7 +172,7 @@ class World:
         with trio.move_on_after(bound):
             while (missing := fact()) != "":
                 look(self)
-                await trio.sleep(0.25)
+                await trio.sleep(LOOK)
             return
         check_the_log(self)  # it may know the reason
         raise ViolationError(what, f"after {bound:g} s {missing}")
@@ -161,20 +184,24 @@ class World:
             return "no server is up"
         if life.node.state.operations:
             return f"operations are under way: {list(life.node.state.operations)}"
-        newest = self.disk.newest
         for person in self.people:
             if not person.finished:
                 open_ = [f"{o.verb} {o.text}" for o in person.operations if not o.answered_at]
                 return f"{person.name} waits for the answer to {open_}"
             if person.client is None or not person.client.connected:
                 return f"{person.name} is not connected"
-            cursor = person.witness.mirror.cursor
-            if offset_of(cursor) < newest or cursor in self.disk.undone:
-                return f"{person.name} is at {cursor}, and the log at {newest}"
+            if behind := self._behind(person):
+                return behind
             held = life.node.state.participants.participation(person.scope)
             name = held.nickname if held else ""
             if name != person.client.nickname and not self._left_late(person.scope):
                 return f"{person.name} is {held}, and takes itself for {person.client.nickname!r}"
+        return ""
+
+    def _behind(self, person: Somebody) -> str:
+        cursor, newest = person.witness.mirror.cursor, self.disk.newest(person.witness.topics)
+        if offset_of(cursor) < newest or cursor in self.disk.undone:
+            return f"{person.name} is at {cursor}, and the log at {newest}"
         return ""
 
     def _left_late(self, scope: str) -> bool:
@@ -194,7 +221,18 @@ class World:
         if life is None or not life.up:
             return "no server is up"
         here = [p.nickname for _, p in life.node.state.participants.items()]
-        return f"{here} are still there" if here else ""
+        if here:
+            return f"{here} are still there"
+        for person in self.people:
+            if person.person.farewell == "close":
+                continue
+            if not person.out:
+                return f"{person.name} waits for the answer to its leave"
+            if behind := self._behind(person):
+                return behind
+            if shown := list(person.witness.mirror.participants):
+                return f"{shown} are on the screen of {person.name}"
+        return ""
 
 
 class Turns(trio.abc.Instrument):
