@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import trio
 
-from cloudchat_core.events import Joined, Left
+from cloudchat_core.events import CHAT, Joined, Left
 from cloudchat_engine.ports import LogError
 from cloudchat_transports.testing.simulation import scheduler
 from cloudchat_transports.testing.simulation.buffers import LOOK, look
@@ -194,7 +194,12 @@ class World:
                 return behind
             held = life.node.state.participants.participation(person.scope)
             name = held.nickname if held else ""
-            if name != person.client.nickname and not self._left_late(person.scope):
+            if held is None and CHAT not in person.witness.topics:
+                # Who does not follow the chat is not told that it was held lost, until it says something.
+                self.coverage["who follows no chat was held lost, and does not know"] += bool(
+                    person.client.nickname
+                )
+            elif name != person.client.nickname and not self._left_late(person.scope):
                 return f"{person.name} is {held}, and takes itself for {person.client.nickname!r}"
         return ""
 
