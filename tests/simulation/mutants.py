@@ -13,10 +13,11 @@ from unittest import mock
 
 import msgspec
 
-from cloudchat_core import client_session, nicknames, presence, session
+from cloudchat_core import client_session, feed, nicknames, presence, session
 from cloudchat_core.client_session import ClientSession
 from cloudchat_core.cursor import Lost, Position, locate, parse_cursor
 from cloudchat_core.errors import Code
+from cloudchat_core.events import TOPICS
 from cloudchat_core.frames import Ack, Refusal
 from cloudchat_core.memory import Memories
 from cloudchat_core.snapshot import archive
@@ -24,7 +25,7 @@ from cloudchat_engine import batch, node, upkeep
 from cloudchat_engine.operations import Operations
 from cloudchat_engine.ports import Erasure
 from cloudchat_engine.replica import Replica
-from cloudchat_transports import outgoing, outlet
+from cloudchat_transports import fanout, follower, outgoing, outlet
 from cloudchat_transports.testing.simulation.plan import draw
 from cloudchat_transports.testing.simulation.world import Outcome, live_through
 
@@ -264,6 +265,46 @@ def text_not_erased(stack: ExitStack) -> None:
     _swap(stack, batch._Targets, "erase", nothing)  # noqa: SLF001 - where the bug goes
 
 
+def topics_ignored(stack: ExitStack) -> None:
+    """In what is read from the log for those who are behind."""
+    read_page = follower.read_page
+
+    async def all_of_it(node: Any, framing: Any, topics: Any, after: int) -> Any:
+        return await read_page(node, framing, frozenset(TOPICS), after)
+
+    _swap(stack, follower, "read_page", all_of_it)
+    _swap(stack, fanout, "read_page", all_of_it)
+
+
+def one_view_for_all_topics(stack: ExitStack) -> None:
+    view = feed.Feed.view
+
+    def shared(self: feed.Feed, framing: Any, topics: Any) -> feed.View:
+        made = (each for (known, _), each in self._views.items() if known is framing)
+        return next(made, None) or view(self, framing, topics)
+
+    _swap(stack, feed.Feed, "view", shared)
+
+
+def text_kept_in_the_window(stack: ExitStack) -> None:
+    def nothing(self: feed.Feed, offset: int, payload: bytes) -> None:
+        pass
+
+    _swap(stack, feed.Feed, "redact", nothing)
+
+
+def comes_back_after_a_leave(stack: ExitStack) -> None:
+    leave = ClientSession._leave  # noqa: SLF001 - where the bug goes
+
+    def keeps_the_name(self: ClientSession, command: Any, reply: Any) -> Any:
+        nickname = self.nickname
+        outcomes = leave(self, command, reply)
+        self.nickname = nickname
+        return outcomes
+
+    _swap(stack, ClientSession, "_leave", keeps_the_name)
+
+
 MUTANTS = [
     Mutant("an answer before the append is durable", ack_before_commit, {"durable"}),
     Mutant("events published before the append is durable", published_before_commit, {"durable"}),
@@ -316,7 +357,21 @@ MUTANTS = [
         "events that overlap when a client moves told twice",
         stale_events_folded_again,
         {"order"},
-        seed=72,
+        seed=322,
+    ),
+    Mutant("topics ignored where a feed is read from the log", topics_ignored, {"topics"}),
+    Mutant(
+        "frames of one set of topics given to another",
+        one_view_for_all_topics,
+        {"topics", "lost", "converge"},
+    ),
+    Mutant(
+        "a text taken back that stays in the window", text_kept_in_the_window, {"erased"}, seed=1189
+    ),
+    Mutant(
+        "a client that has left joins when it comes back",
+        comes_back_after_a_leave,
+        {"farewell", "gone"},
     ),
 ]
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import faulthandler
+import json
+import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +17,24 @@ from tests.simulation.conftest import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+PARTS = 10
+"""So that processes which run the tests share the worlds."""
 
 
+@pytest.fixture
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of this run of the tests, the same in each of its processes."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if hasattr(request.config, "workerinput") else base
+
+
+@pytest.mark.parametrize("part", range(PARTS))
 def test_whatever_goes_wrong_no_promise_is_broken(
+    part: int,
     seeds: int,
+    shared: Path,
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
@@ -27,10 +44,18 @@ def test_whatever_goes_wrong_no_promise_is_broken(
         """Put off the moment at which this test would be taken for one that hangs: it is one that takes long."""
         faulthandler.dump_traceback_later(limit, exit=True, file=2)
 
-    night = live_through_many(range(seeds), workers=2, progress=go_on)
+    # Beside others that run tests, one process; else one a core.
+    workers = 1 if hasattr(request.config, "workerinput") else os.cpu_count() or 1
+    night = live_through_many(range(part, seeds, PARTS), workers, progress=go_on)
     record_property("table", night.table())
     if night.broken:
         pytest.fail(investigate(night.broken[0][0]), pytrace=False)
-    assert night.worlds == seeds
-    if seeds >= DEFAULT:
-        assert [what for what in MUST_HAPPEN if not night.coverage[what]] == []
+    assert night.worlds == len(range(part, seeds, PARTS))
+    written = shared / f"part of worlds {part}"
+    written.write_text(json.dumps(night.coverage), "utf-8")
+    written.rename(shared / f"worlds {part}")
+    # Whoever comes last looks at what happened in all of them.
+    parts = [json.loads(each.read_text("utf-8")) for each in shared.glob("worlds *")]
+    if len(parts) == PARTS and seeds >= DEFAULT:
+        coverage = sum(map(Counter, parts), Counter[str]())
+        assert [what for what in MUST_HAPPEN if not coverage[what]] == []

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +15,15 @@ from cloudchat_transports.testing.simulation.shrink import shrink
 from cloudchat_transports.testing.simulation.world import Outcome, live_through
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cloudchat_transports.testing.simulation.plan import Plan
 
 CHUNK: Final = 20
 """Worlds that a process is given at once."""
+
+_Lived = tuple[int, float, Counter[str], list[tuple[int, str, str]]]
+"""How many worlds, the seconds in them, what happened, and which seeds broke a promise."""
 
 
 @dataclass
@@ -52,29 +56,33 @@ def live_through_many(
 ) -> Night:
     """Live through the worlds of `seeds`, in `workers` processes; end early when `give_up` of them broke a promise.
 
+    One worker is this process: nothing else may run in it meanwhile.
     `progress` is told of every `CHUNK` of them.
     """
     night, began, every = Night(), time.perf_counter(), list(seeds)
     chunks = [every[start : start + CHUNK] for start in range(0, len(every), CHUNK)]
-    # Not forked: who runs the tests may have threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
-        for worlds, lasted, coverage, broken in pool.map(_live_through, chunks):
+    with ExitStack() as stack:
+        if workers == 1:
+            lived: Iterator[_Lived] = map(_live_through, chunks)
+        else:
+            # Not forked: who runs the tests may have threads.
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, context))
+            lived = pool.map(_live_through, chunks)
+            stack.callback(pool.shutdown, cancel_futures=True)
+        for worlds, lasted, coverage, broken in lived:
             night.worlds += worlds
             night.lasted += lasted
             night.coverage.update(coverage)
             night.broken += broken
             progress(night)
             if len(night.broken) >= give_up:
-                pool.shutdown(cancel_futures=True)
                 break
     night.took = time.perf_counter() - began
     return night
 
 
-def _live_through(
-    seeds: list[int],
-) -> tuple[int, float, Counter[str], list[tuple[int, str, str]]]:
+def _live_through(seeds: list[int]) -> _Lived:
     coverage, broken, lasted = Counter[str](), list[tuple[int, str, str]](), 0.0
     for seed in seeds:
         outcome = live_through(draw(seed))
