@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 CHUNK: Final = 20
 """Worlds that a process is given at once."""
 
-_Lived = tuple[int, float, Counter[str], list[tuple[int, str, str]]]
-"""How many worlds, the seconds in them, what happened, and which seeds broke a promise."""
-
 
 @dataclass
 class Night:
-    """What many worlds amount to; `took` are seconds on the wall, `lasted` those in the worlds."""
+    """What many worlds amount to; `took` are seconds of the processes that lived through them, `lasted` those in the
+    worlds.
+    """
 
     worlds: int = 0
     took: float = 0.0
@@ -37,11 +36,19 @@ class Night:
     broken: list[tuple[int, str, str]] = field(default_factory=list)
     """The seeds that broke a promise, which one, and how."""
 
+    def add(self, other: Night) -> None:
+        """Take in what other worlds amount to."""
+        self.worlds += other.worlds
+        self.took += other.took
+        self.lasted += other.lasted
+        self.coverage.update(other.coverage)
+        self.broken += other.broken
+
     def table(self) -> str:
         """Return what happened how often, for people."""
         lines = [f"{times:>9,} {what}" for what, times in sorted(self.coverage.items())]
         lines.append(
-            f"{self.worlds:,} worlds, {self.lasted:,.0f} s in them, lived through in {self.took:.0f} s; "
+            f"{self.worlds:,} worlds, {self.lasted:,.0f} s in them, lived through in {self.took:.0f} s of processes; "
             f"{len(self.broken)} broke a promise"
         )
         return "\n".join(lines)
@@ -59,38 +66,35 @@ def live_through_many(
     One worker is this process: nothing else may run in it meanwhile.
     `progress` is told of every `CHUNK` of them.
     """
-    night, began, every = Night(), time.perf_counter(), list(seeds)
+    night, every = Night(), list(seeds)
     chunks = [every[start : start + CHUNK] for start in range(0, len(every), CHUNK)]
     with ExitStack() as stack:
         if workers == 1:
-            lived: Iterator[_Lived] = map(_live_through, chunks)
+            lived: Iterator[Night] = map(_live_through, chunks)
         else:
             # Not forked: who runs the tests may have threads.
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, context))
             lived = pool.map(_live_through, chunks)
             stack.callback(pool.shutdown, cancel_futures=True)
-        for worlds, lasted, coverage, broken in lived:
-            night.worlds += worlds
-            night.lasted += lasted
-            night.coverage.update(coverage)
-            night.broken += broken
+        for lived_through in lived:
+            night.add(lived_through)
             progress(night)
             if len(night.broken) >= give_up:
                 break
-    night.took = time.perf_counter() - began
     return night
 
 
-def _live_through(seeds: list[int]) -> _Lived:
-    coverage, broken, lasted = Counter[str](), list[tuple[int, str, str]](), 0.0
+def _live_through(seeds: list[int]) -> Night:
+    night, began = Night(len(seeds)), time.perf_counter()
     for seed in seeds:
         outcome = live_through(draw(seed))
-        coverage.update(outcome.coverage)
-        lasted += outcome.took
+        night.coverage.update(outcome.coverage)
+        night.lasted += outcome.took
         if outcome.broken:
-            broken.append((seed, outcome.broken, outcome.detail))
-    return len(seeds), lasted, coverage, broken
+            night.broken.append((seed, outcome.broken, outcome.detail))
+    night.took = time.perf_counter() - began
+    return night
 
 
 def smallest(outcome: Outcome) -> Outcome:

@@ -139,10 +139,10 @@ class World:
         for person in self.people:
             if person.client is not None and person.out and person.client.connected:
                 self.coverage["a client that had left came back, to look on"] += 1
-        await self._until("farewell", FAREWELL, self._empty)
         events = (entry.record.event for at, entry in self.disk.branch.items() if at > head)
         if back := [event for event in events if isinstance(event, Joined)]:
             raise ViolationError("gone", f"all had left, but {back}")
+        await self._until("farewell", FAREWELL, self._empty)
         for person in self.people:
             person.end()
 
