@@ -44,7 +44,7 @@ class Socket:
         """Whether the process that it belongs to is no more."""
         self.waiting_to_come = side == "server"
         self._reading, self._writing = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
-        self._closings = 0
+        self._warned: set[trio.lowlevel.Task] = set()
 
     # -- as the program sees it
 
@@ -196,16 +196,18 @@ class Socket:
         if ready():
             await trio.lowlevel.checkpoint()
             return
-        closings = self._closings
+        task = trio.lowlevel.current_task()
         while not ready():  # to park is a checkpoint of its own, as waiting for a real socket is
             await lot.park()
-            if self._closings != closings:
+            if task in self._warned:
+                self._warned.discard(task)
                 raise trio.ClosedResourceError("the socket is being closed")
+            if self._fd < 0:
+                return  # it was ready, and closed before this task had its turn: who uses it is told
 
     def notify_closing(self) -> None:
-        self._closings += 1
-        self.wake_reader()
-        self.wake_writer()
+        """Wake those who wait; not who was woken before, and has not had its turn yet."""
+        self._warned.update(self._reading.unpark_all(), self._writing.unpark_all())
 
 
 class Listening(Socket):
