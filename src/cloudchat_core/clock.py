@@ -64,6 +64,7 @@ class ManualClock:
         return lambda: self._watchers.remove(watcher)
 
 
+@lru_cache(maxsize=1024)  # what happens at once is of one time
 def rfc3339(moment: int) -> str:
     """Write `moment` (ms since the epoch) as RFC 3339 in UTC with milliseconds: `2026-11-23T10:00:00.000Z`.
 
@@ -73,7 +74,7 @@ def rfc3339(moment: int) -> str:
     return f"{_second(seconds)}.{millis:03d}Z"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # what is read from a log is of many
 def _second(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
