@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudchat_core.events import Left
+from cloudchat_core.clock import parse_rfc3339
+from cloudchat_core.events import Left, Opened
+from cloudchat_core.presence import JOIN_HOLD
 from cloudchat_transports.testing.simulation.history import ViolationError
 
 if TYPE_CHECKING:
@@ -55,5 +57,28 @@ class Presences:
                 return None
             ack = memory.ack if memory is not None and memory.scope == scope else None
             if ack is not None and isinstance(ack.resumed, bool):
-                return branch[offset].at
+                forsaken = self._is_unknown(offset) and self._apart(offset, before) >= JOIN_HOLD
+                return None if forsaken else branch[offset].at
         return None
+
+    def _is_unknown(self, offset: int) -> bool:
+        """Tell whether the append that wrote this record had an outcome that the server did not know.
+
+        Then it opened the log again, next. Nobody was told of a `join` in it, and no feed was found for it: its
+        participation has the time that any feed has to come, by the server's clock, which may jump meanwhile.
+        """
+        branch = self._world.disk.branch
+        for later in range(offset + 1, len(branch) + 1):
+            if branch[later].life != branch[offset].life:
+                return False
+            if isinstance(branch[later].record.event, Opened):
+                return True
+            if branch[later].at != branch[offset].at:
+                return False
+        return False
+
+    def _apart(self, first: int, second: int) -> int:
+        """Return how long (ms) after the first of these records the second one was, by the clocks of their servers."""
+        branch = self._world.disk.branch
+        began, ended = branch[first].record.event.at, branch[second].record.event.at
+        return parse_rfc3339(ended) - parse_rfc3339(began)
