@@ -70,8 +70,8 @@ def run_tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("coverage", "erase")
-    # Two more than there are cores, since a third of the time is spent waiting for programs. Neighbours stay together,
+    # One more than there are cores, since a third of the time is spent waiting for programs. Neighbours stay together,
     # as they share servers and browsers; who has nothing left takes from whoever has most.
-    processes = f"--numprocesses={(os.cpu_count() or 1) + 2}"
+    processes = f"--numprocesses={(os.cpu_count() or 1) + 1}"
     session.run("pytest", processes, "--dist=worksteal", "--cov", "--cov-report=")
     session.run("coverage", "report", "--fail-under=100")

@@ -181,3 +181,13 @@ def test_a_damaged_record_names_itself(record: Record, data: st.DataObject) -> N
     )
     with pytest.raises(LocalProtocolError, match=str(record.offset)):
         load(damaged)
+
+
+@given(records(), st.integers(-10_000, 10_000).filter(bool))
+def test_a_record_whose_row_says_another_time_is_damaged(record: Record, by: int) -> None:
+    stored = store(record)
+    moved = type(stored)(
+        stored.offset, stored.at + by, stored.kind, stored.topic, stored.body, stored.private
+    )
+    with pytest.raises(LocalProtocolError, match=str(record.offset)):
+        load(moved)

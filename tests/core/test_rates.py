@@ -111,3 +111,12 @@ def test_who_is_refused_for_the_others_of_its_address_has_spent_nothing() -> Non
 )
 def test_of_ipv6_a_network_counts_as_one_address(address: str, counts_as: str) -> None:
     assert network(address) == counts_as
+
+
+def test_what_is_no_address_counts_as_itself() -> None:
+    network.cache_clear()  # what other tests asked for is remembered
+    assert [network(name) for name in ("", "proxy-1.example", "unix:")] == [
+        "",
+        "proxy-1.example",
+        "unix:",
+    ]
