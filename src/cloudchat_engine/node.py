@@ -56,8 +56,7 @@ _STOPPING = "the server is stopping; send it again with the same id"
 class Node:
     """One server of a workspace. `await tasks.start(node.run)`; then `submit`, `begin`, `feed`, `read`, `page`.
 
-    `problem` says, for people, why the log cannot be written just now (None: it can). `busy`: there are commands whose
-    outcome has not been published yet.
+    `problem` says, for people, why the log cannot be written just now (None: it can).
     """
 
     def __init__(
@@ -78,7 +77,6 @@ class Node:
         self.limits = limits or Limits()
         self.heartbeat = heartbeat
         self.problem: str | None = None
-        self.busy = False
         self._log, self._provider, self._new_epoch = log, provider, new_epoch
         self._time = LogTime(clock, timer)
         self._probing = False
@@ -116,6 +114,11 @@ class Node:
     def feed(self) -> Feed:
         """The window of the newest events; another object once the log is open."""
         return self._replica.feed
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are commands whose outcome has not been published yet."""
+        return self._work.is_set()
 
     @property
     def first(self) -> int:
@@ -247,7 +250,6 @@ class Node:
 
     def _enqueue(self, waiting: Waiting) -> None:
         self._queue.append(waiting)
-        self.busy = True
         self._work.set()
 
     async def _decide_batches(self) -> None:
@@ -269,7 +271,6 @@ class Node:
         else:
             self._replica.settle()
             if not self._queue:
-                self.busy = False
                 self._work = anyio.Event()
                 await self._work.wait()
             # Whoever else is ready adds to the batch first.
